@@ -1,0 +1,46 @@
+# Each target's line of help stands behind its ##.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
+
+# `make serve PORT=9000` passes what it is given, and nothing that only happens to be in the environment.
+SETTINGS = HOST PORT DATA_DIR STORE ARTIFACTS MODEL MAX_BATCH LOG_LEVEL
+GIVEN = $(foreach name,$(SETTINGS),$(if $(filter command%,$(origin $(name))),NEXTPLY_$(name)='$($(name))'))
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/serve.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/serve.stamp
+	$(INSTALL) ".[train,dev]"
+	touch $@
+
+serve: $(VENV)/serve.stamp ## run the service on the shipped model: make serve PORT=9000
+	$(GIVEN) $(BIN)/python -m service
+
+test: $(VENV)/dev.stamp ## run the tests: make test ARGS="-k sessions"
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp ## lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/dev.stamp ## train a model: make train ARGS="--game chess --games my.pgn --out artifacts/mine/1"
+	$(BIN)/python -m scripts.train $(ARGS)
+
+bench: $(VENV)/dev.stamp ## measure the engine: steps/s by rows and precision
+	$(BIN)/python -m scripts.bench $(ARGS)
+
+.PHONY: help serve test check format train bench
+.DEFAULT_GOAL := help

@@ -1,0 +1,273 @@
+"""Reads packed games and settings and gives a trained network, in a run folder that an interrupted run resumes from."""
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from model.dataset import Batch, Packed, bucket, collate
+from model.games import Game
+from model.network import NextMove, Shape
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run gives."""
+
+    shape: Shape = field(default_factory=Shape)
+    tokens: int = 20_000_000
+    """Plies to train on, the same game counted each time it is seen; the learning rate ends at zero there."""
+    batch: int = 2048
+    """Plies of one worker's batch."""
+    plies: int = 200
+    """Where longer games are cut."""
+    rate: float = 2e-3
+    warmup: int = 200
+    """Steps in which the learning rate rises to ``rate``."""
+    decay: float = 0.01
+    clip: float = 1.0
+    forget: float = 0.15
+    """Share of games whose context is hidden, so that the network also serves without it."""
+    mixed: bool = True
+    """bfloat16 where that is exact enough; parameters stay float32."""
+    held_out: int = 400
+    """Games kept from training, on which the loss is watched."""
+    every: int = 500
+    """Steps between two looks at the held-out games, each of which leaves a checkpoint."""
+    patience: int = 20
+    """Looks without a better held-out loss after which training stops."""
+    workers: int = 1
+    seed: int = 0
+
+
+class Run:
+    """A folder with the settings, the log, the loss curve, the checkpoint and the best weights of one training run."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint, self.best = folder / "checkpoint.pt", folder / "best.pt"
+        self.log, self.plot = folder / "loss.csv", folder / "loss.png"
+
+    def write_settings(self, settings: Settings, data: dict[str, Any]) -> None:
+        """Keep every setting and where the games came from."""
+        (self.folder / "settings.json").write_text(json.dumps({"training": asdict(settings), "data": data}, indent=2))
+
+    def save(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a file that is whole or not there."""
+        torch.save(content, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def append(self, row: dict[str, float]) -> None:
+        """Add a line to the log and draw the curve anew."""
+        new = not self.log.exists()
+        with self.log.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row.keys())
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self._draw()
+
+    def _draw(self) -> None:
+        import matplotlib
+
+        matplotlib.use("agg")
+        from matplotlib import pyplot
+
+        rows = list(csv.DictReader(self.log.open()))
+        figure, axes = pyplot.subplots(figsize=(7, 4))
+        for name in ("train_nll", "held_out_nll"):
+            axes.plot([float(r["tokens"]) / 1e6 for r in rows], [float(r[name]) for r in rows], label=name)
+        axes.set(xlabel="million plies", ylabel="nats a move")
+        axes.legend()
+        figure.savefig(self.plot, dpi=120, bbox_inches="tight")
+        pyplot.close(figure)
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint holds beside weights and optimiser."""
+
+    step: int = 0
+    tokens: int = 0
+    best: float = math.inf
+    worse: int = 0
+
+
+def learning_rate(settings: Settings, progress: Progress) -> float:
+    """Linear warm-up, then half a cosine down to zero at ``settings.tokens``."""
+    warmup = min(1.0, (progress.step + 1) / settings.warmup)
+    done = min(1.0, progress.tokens / settings.tokens)
+    return settings.rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Trainer:
+    """One worker's part of a run. All workers hold the same weights and average their gradients each step."""
+
+    def __init__(
+        self, game: Game, packed: Packed, settings: Settings, run: Run, warm: Path | None = None, rank: int = 0
+    ) -> None:
+        """Split off the held-out games; take up the checkpoint, if there is one, else the ``warm`` weights."""
+        self.game, self.packed, self.settings, self.run, self.rank = game, packed, settings, run, rank
+        shuffled = np.random.default_rng(settings.seed).permutation(len(packed))
+        held_out = min(settings.held_out, len(packed) // 10)
+        self.held_out, self.games = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
+        torch.manual_seed(settings.seed)
+        self.network = NextMove(game, settings.shape)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=settings.decay
+        )
+        self.progress = Progress()
+        if run.checkpoint.exists():
+            self._resume(torch.load(run.checkpoint, weights_only=True))
+        elif warm is not None:
+            from safetensors.torch import load_file
+
+            self.network.load_state_dict(load_file(warm))
+
+    def _resume(self, checkpoint: dict[str, Any]) -> None:
+        self.network.load_state_dict(checkpoint["network"])
+        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        self.progress = Progress(**checkpoint["progress"])
+
+    def _checkpoint(self) -> None:
+        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        self.run.save(self.run.checkpoint, state | {"progress": asdict(self.progress)})
+
+    def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Give this worker's batches from the current step on; the order depends on the seed and the epoch alone."""
+        settings, lengths = self.settings, self.packed.lengths[self.games]
+        skip = self.progress.step
+        for epoch in range(1_000_000):
+            order = bucket(lengths, settings.batch, settings.plies, settings.seed + epoch)
+            steps = len(order) // settings.workers
+            if skip < steps:
+                for step in range(skip, steps):
+                    yield self.games[order[step * settings.workers + self.rank]]
+            skip = max(0, skip - steps)
+
+    def _collate(self, games: npt.NDArray[np.int64], forget: bool) -> Batch:
+        context = np.array(self.packed.context[games])
+        if forget:
+            rng = np.random.default_rng((self.settings.seed, self.progress.step, self.rank))
+            context[rng.random(len(games)) < self.settings.forget] = 0
+            context[rng.random(context.shape) < self.settings.forget / 3] = 0
+        return collate(self.game, self.packed, games, self.settings.plies, context)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Give the mean −ln p of the moves played."""
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.settings.mixed):
+            scores, _ = self.network(
+                torch.from_numpy(batch.tokens),
+                torch.from_numpy(batch.seen),
+                torch.from_numpy(batch.cells).long(),
+                torch.from_numpy(batch.mask),
+            )
+        return functional.cross_entropy(scores.float(), torch.from_numpy(batch.targets))
+
+    def _step(self, batch: Batch) -> tuple[float, int]:
+        """Take one step; give the loss and the plies of all workers."""
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(settings, self.progress)
+        self.optimiser.zero_grad()
+        loss = self._loss(batch)
+        # Scaled by plies, so that workers with unlike batches give the gradient that one worker with all would.
+        (loss * len(batch.targets)).backward()  # type: ignore[no-untyped-call]
+        parameters = list(self.network.parameters())
+        sums = torch.tensor([loss.item() * len(batch.targets), len(batch.targets)])
+        flat = torch.cat(
+            [sums, *((p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters)]
+        )
+        if settings.workers > 1:
+            dist.all_reduce(flat)
+        total, plies = float(flat[0]), int(flat[1])
+        for parameter, gradient in zip(parameters, flat[2:].split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter) / plies
+        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.tokens += plies
+        return total / plies, plies
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """Give the mean −ln p of every move of the held-out games, over all moves, legal or not."""
+        self.network.eval()
+        total = plies = 0.0
+        for start in range(0, len(self.held_out), 16):
+            batch = self._collate(self.held_out[start : start + 16], forget=False)
+            total += float(self._loss(batch)) * len(batch.targets)
+            plies += len(batch.targets)
+        self.network.train()
+        return total / plies
+
+    def train(self) -> None:
+        """Train until the plies of the settings are seen, or the held-out loss no longer falls."""
+        settings, progress, recent = self.settings, self.progress, list[float]()
+        bar = tqdm(
+            total=settings.tokens, initial=progress.tokens, unit=" plies", unit_scale=True, disable=self.rank > 0
+        )
+        for games in self._batches():
+            loss, plies = self._step(self._collate(games, forget=True))
+            recent.append(loss)
+            bar.update(plies)
+            bar.set_postfix(nll=f"{loss:.3f}", refresh=False)
+            done = progress.tokens >= settings.tokens
+            if done or progress.step % settings.every == 0:
+                self._look(float(np.mean(recent)), bar.format_dict["rate"] or 0.0)
+                recent.clear()
+                if done or progress.worse >= settings.patience:
+                    break
+        bar.close()
+
+    def _look(self, train_nll: float, rate: float) -> None:
+        """Measure the held-out loss, on every worker alike, and keep a checkpoint and the best weights."""
+        nll, progress = self.held_out_loss(), self.progress
+        progress.worse = 0 if nll < progress.best else progress.worse + 1
+        progress.best = min(nll, progress.best)
+        if self.rank == 0:
+            row = {"step": progress.step, "tokens": progress.tokens, "train_nll": train_nll, "held_out_nll": nll}
+            self.run.append(row | {"rate": learning_rate(self.settings, progress), "tokens_per_second": rate})
+            if progress.worse == 0:
+                self.run.save(self.run.best, {"network": self.network.state_dict(), "progress": asdict(progress)})
+            self._checkpoint()
+
+
+def _work(rank: int, game: Game, folder: Path, settings: Settings, run: Run, warm: Path | None) -> None:
+    torch.set_num_threads(1)
+    if settings.workers > 1:
+        store = dist.FileStore(str(run.folder / "rendezvous"), settings.workers)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.workers)
+    Trainer(game, Packed.load(folder), settings, run, warm, rank).train()
+    if settings.workers > 1:
+        dist.destroy_process_group()
+
+
+def fit(game: Game, folder: Path, settings: Settings, run: Run, warm: Path | None = None) -> float:
+    """Train on the packed games of ``folder`` with ``settings.workers`` single-threaded processes; give seconds taken."""
+    started = time.monotonic()
+    with suppress(FileNotFoundError):
+        (run.folder / "rendezvous").unlink()
+    if settings.workers == 1:
+        _work(0, game, folder, settings, run, warm)
+    else:
+        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
+            _work, (game, folder, settings, run, warm), nprocs=settings.workers
+        )
+    return time.monotonic() - started
