@@ -5,6 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from model.stepgraph import Lookup, Ops, Signal
+
 State = tuple[Tensor, ...]
 
 
@@ -20,6 +22,9 @@ class Cell(Protocol):
 
     def __call__(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read a sequence."""
+
+    def step(self, ops: Ops, inputs: Signal | Lookup) -> Signal:
+        """Write one time step into a graph, with the state tensors it needs; give what ``forward`` gives."""
 
 
 class LSTM(nn.Module):
@@ -47,3 +52,22 @@ class LSTM(nn.Module):
         outputs: Tensor
         outputs, after = self.stack(inputs, None if state is None else (state[0], state[1]))
         return outputs, after
+
+    def step(self, ops: Ops, inputs: Signal | Lookup) -> Signal:
+        """Write one time step: state tensors ``h0, c0, h1, c1, …``, one pair a layer."""
+        weights = {name: tensor.detach().numpy() for name, tensor in self.stack.named_parameters()}
+        for layer in range(self.layers):
+            before, carried = ops.memory_state(f"h{layer}", self.width), ops.float_state(f"c{layer}", self.width)
+            bias = weights[f"bias_ih_l{layer}"] + weights[f"bias_hh_l{layer}"]
+            read = ops.product(inputs, weights[f"weight_ih_l{layer}"].T, bias)
+            recalled = ops.product(before, weights[f"weight_hh_l{layer}"].T)
+            gates = ops.split(ops.node("Add", read, recalled), 4)
+            take, keep, show = (ops.node("Sigmoid", gates[index]) for index in (0, 1, 3))
+            candidate = ops.node("Tanh", gates[2])
+            kept, taken = ops.node("Mul", keep, carried), ops.node("Mul", take, candidate)
+            carried_on = ops.node("Add", kept, taken)
+            after = ops.memory(ops.node("Mul", show, ops.node("Tanh", carried_on)))
+            ops.output_state(f"h{layer}", after)
+            ops.output_state(f"c{layer}", carried_on)
+            inputs = after
+        return after

@@ -1,0 +1,239 @@
+"""Reads a trained network and real games and gives an artifact, or refuses: graph and network must agree on whole games.
+
+Weights are rounded to bfloat16 first, so that what ships to train on from is exactly what the graph was made of.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
+
+from model.artifact import CELLS, GRAPH, LOGITS, SEEN, TOKENS, WEIGHTS, Artifact, write_manifest
+from model.dataset import Packed, collate
+from model.games import Game
+from model.network import BoardEncoder, MoveHead, NextMove, Shape
+from model.runner import StepRunner
+from model.stepgraph import Array, FloatOps, Int8Ops, Lookup, Ops, Signal
+
+TOLERANCE = 1e-4
+# Calibration clips what is rarer than this: a range that reaches the rarest peak leaves few steps for the rest.
+_QUANTILE = 0.99995
+
+
+class ExportError(Exception):
+    """Graph and network do not agree; nothing was written."""
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, Array]:
+    """Give a module's parameters by name."""
+    return {name: tensor.detach().numpy() for name, tensor in module.named_parameters()}
+
+
+def round_weights(network: NextMove) -> None:
+    """Round every parameter to what bfloat16 holds."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.bfloat16().float())
+
+
+def write_step(ops: Ops, game: Game, network: NextMove) -> onnx.ModelProto:
+    """Write one step of the network; see `NextMove.forward` for the same in PyTorch."""
+    tokens = ops.input(TOKENS, "int64")
+    seen = ops.input(SEEN, "int64", len(game.seen_sizes)) if game.seen_sizes else None
+    table, context = network.tokens.weight.detach().numpy(), _tables(network.context)
+    features = None
+    if network.board is None and seen is None:
+        memory = network.cell.step(ops, Lookup(tokens, np.maximum(table, 0)))
+    else:
+        total = ops.node("Gather", ops.constant(table), tokens, axis=0)
+        if seen is not None:
+            total = ops.node("Add", total, ops.sum_of_rows(seen, context))
+        if network.board is not None:
+            features = _write_board(ops, network.board, seen)
+            total = ops.node("Add", total, _write_summary(ops, network, features))
+        memory = network.cell.step(ops, ops.signal(ops.node("Relu", total), "inputs"))
+    linear = weights_of(network.linear)
+    scores = ops.product(memory, linear["weight"].T, linear["bias"])
+    if network.head is not None and features is not None:
+        scores = ops.node("Add", scores, _write_head(ops, network.head, features, memory))
+    ops.output(LOGITS, scores, "float32", len(game.vocabulary))
+    return ops.model()
+
+
+def _tables(tables: torch.nn.Module) -> list[Array]:
+    return list(weights_of(tables).values())
+
+
+def _write_board(ops: Ops, board: BoardEncoder, seen: str | None) -> Signal:
+    """Write cells [rows, cells] → features [rows, channels, y, x]; code and place of a cell are one lookup."""
+    grid, codes = board.grid, board.codes.weight.detach().numpy()
+    channels = codes.shape[1]
+    table = (board.places.detach().numpy()[:, None] + codes[None]).reshape(-1, channels)
+    cells = ops.node("Cast", ops.input(CELLS, "uint8", grid.cells), to=TensorProto.INT64)
+    entries = ops.node("Add", cells, ops.constant(np.arange(grid.cells, dtype=np.int64) * grid.codes))
+    features = ops.node("Gather", ops.constant(table), entries, axis=0)
+    if seen is not None:
+        context = ops.reshape(ops.sum_of_rows(seen, _tables(board.context)), 0, 1, channels)
+        features = ops.node("Add", features, context)
+    flat = ops.signal(ops.node("Relu", features), "board")
+    square = ops.reshape(ops.node("Transpose", flat.name, perm=[0, 2, 1]), 0, channels, grid.rows, grid.columns)
+    signal = _convolve(ops, Signal(square, flat.scale, flat.zero), board.entry, "entry")
+    for index, block in enumerate(board.blocks):
+        inner = _convolve(ops, signal, block.first, f"block{index}.inner")
+        outer = _convolve(ops, inner, block.second, f"block{index}.outer", rectify=False)
+        signal = ops.add_rectified(signal, outer, f"block{index}")
+    return signal
+
+
+def _convolve(ops: Ops, signal: Signal, layer: torch.nn.Module, point: str, rectify: bool = True) -> Signal:
+    weights = weights_of(layer)
+    return ops.convolve(signal, weights["weight"], weights["bias"], point, rectify)
+
+
+def _write_summary(ops: Ops, network: NextMove, features: Signal) -> str:
+    """Write what the memory sees of the board."""
+    summary = _convolve(ops, features, network.summary, "summary")
+    entry = weights_of(network.entry)
+    flat = ops.reshape(summary.name, 0, entry["weight"].shape[1])
+    return ops.product(Signal(flat, summary.scale, summary.zero), entry["weight"].T, entry["bias"])
+
+
+def _write_head(ops: Ops, head: MoveHead, features: Signal, memory: Signal) -> str:
+    """Write the scores of moves by their cells."""
+    local = ops.real(_convolve(ops, features, head.local, "head.local", rectify=False))
+    channels = head.local.out_channels
+    recalled = ops.reshape(ops.product(memory, weights_of(head.memory)["weight"].T), 0, channels, 1, 1)
+    mixed = ops.signal(ops.node("Relu", ops.node("Add", local, recalled)), "head.mixed")
+    keys = ops.real(_convolve(ops, mixed, head.keys, "head.keys", rectify=False))
+    keys = ops.reshape(keys, 0, head.keys.out_channels, -1)
+    if head.has_source:
+        source, destination = (ops.node("Transpose", keys, perm=[0, 2, 1]), keys)
+        source = ops.node("Slice", source, *_range(ops, 2, 0, head.key))
+        destination = ops.node("Slice", destination, *_range(ops, 1, head.key, 2 * head.key))
+        pairs = ops.node("MatMul", source, destination)
+        keys = ops.node("Mul", pairs, ops.constant(np.float32(head.key**-0.5)))
+    flat = ops.reshape(keys, 0, -1)
+    index = head.index.numpy()
+    if index.max() >= head.none:
+        flat = ops.node("Pad", flat, ops.constant(np.array([0, 0, 0, 1], np.int64)))
+    return ops.node("Gather", flat, ops.constant(index), axis=1)
+
+
+def _range(ops: Ops, axis: int, start: int, stop: int) -> list[str]:
+    return [ops.constant(np.array([value], np.int64)) for value in (start, stop, axis)]
+
+
+def calibrate(game: Game, network: NextMove, packed: Packed, games: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Give the largest |value| at every calibration point over whole games, rare peaks left out."""
+    ops = FloatOps()
+    model = write_step(ops, game, network)
+    for value in ops.points.values():
+        model.graph.output.append(helper.make_empty_tensor_value_info(value))
+    runner = StepRunner(model.SerializeToString(), ops.state, list(ops.points.values()))
+    ranges = dict.fromkeys(ops.points, 0.0)
+    for step in runner.walk(game, packed, games):
+        for point, value in zip(ops.points, step.others, strict=True):
+            ranges[point] = max(ranges[point], float(np.quantile(np.abs(value), _QUANTILE)))
+    return ranges
+
+
+@torch.no_grad()
+def parity(game: Game, network: NextMove, graph: onnx.ModelProto, ops: Ops, packed: Packed) -> float:
+    """Give the largest |difference| between the logits of network and graph over whole games."""
+    runner, network = StepRunner(graph.SerializeToString(), ops.state), network.eval()
+    expected: dict[int, npt.NDArray[np.float32]] = {}
+    for number in range(len(packed)):
+        plies = int(packed.lengths[number])
+        batch = collate(game, packed, np.array([number]), plies, np.array(packed.context[[number]]))
+        cells = torch.from_numpy(batch.cells).long()
+        inputs = torch.from_numpy(batch.tokens), torch.from_numpy(batch.seen), cells, torch.from_numpy(batch.mask)
+        expected[number] = network(*inputs)[0].numpy()
+    worst = 0.0
+    for step in runner.walk(game, packed, np.arange(len(packed))):
+        wanted = np.stack([expected[number][step.ply] for number in step.games])
+        worst = max(worst, float(np.abs(step.logits - wanted).max()))
+    return worst
+
+
+def score(game: Game, graph: onnx.ModelProto, ops: Ops, packed: Packed) -> dict[str, float]:
+    """Give top-1 and NLL (nats) over all moves of the vocabulary, for comparing precisions on the same games."""
+    hits, loss, plies = 0, 0.0, 0
+    for step in StepRunner(graph.SerializeToString(), ops.state).walk(game, packed, np.arange(len(packed))):
+        targets = packed.tokens[packed.offsets[step.games] + step.ply]
+        shifted = step.logits.astype(np.float64) - step.logits.max(1, keepdims=True)
+        chosen = np.take_along_axis(shifted, targets[:, None].astype(np.intp), 1)[:, 0]
+        loss += float((np.log(np.exp(shifted).sum(1)) - chosen).sum())
+        hits += int((step.logits.argmax(1) == targets).sum())
+        plies += len(targets)
+    return {"plies": plies, "top1": hits / plies, "nll": loss / plies}
+
+
+def export(
+    folder: Path,
+    game: Game,
+    network: NextMove,
+    packed: Packed,
+    *,
+    precision: str = "int8",
+    data: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Write ``<name>/<version>`` from a network and real games, which calibrate it and on which it must agree.
+
+    ExportError, and nothing written, if the float32 graph differs from the network by more than 1e-4 in any logit.
+    """
+    round_weights(network)
+    reference = FloatOps()
+    graph = write_step(reference, game, network)
+    difference = parity(game, network, graph, reference, packed)
+    if not difference <= TOLERANCE:
+        raise ExportError(f"graph and network differ by {difference:.2g} in a logit; {TOLERANCE:g} is allowed")
+    figures: dict[str, Any] = {"games": len(packed), "largest_difference": difference, "fp32": None}
+    ops: Ops = reference
+    figures["fp32"] = score(game, graph, reference, packed)
+    if precision == "int8":
+        ops = Int8Ops(calibrate(game, network, packed, np.arange(len(packed))))
+        graph = write_step(ops, game, network)
+        figures["int8"] = score(game, graph, ops, packed)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    onnx.save(graph, part / GRAPH)
+    save_file({name: tensor.bfloat16() for name, tensor in network.state_dict().items()}, part / WEIGHTS)
+    write_manifest(
+        part,
+        {
+            "name": folder.parent.name,
+            "version": folder.name,
+            "game": dict(game.describe()),
+            "vocabulary": game.vocabulary.names,
+            "context": [field.name for field in game.context],
+            "state": ops.state,
+            "cell": network.cell.kind,
+            "precision": precision,
+            "network": asdict(network.shape),
+            "data": dict(data or {}),
+            "figures": {},
+            "parity": figures,
+            "tools": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
+        },
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return Artifact.load(folder)
+
+
+def load_network(artifact: Artifact) -> NextMove:
+    """Give the network of a shipped artifact, to train on from or to export again."""
+    network = NextMove(artifact.game, Shape(**artifact.manifest.network))
+    tensors = load_file(artifact.folder / WEIGHTS)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network

@@ -1,0 +1,281 @@
+"""Reads a trained network and gives its step graph in ONNX: one time step of a batch, in float32 or in static int8.
+
+The graph is written once, in terms of `Ops`; what an operation becomes depends on the precision. In int8, activations
+are uint8 with scales fixed at export and weights are int8 with a scale per output column, so every product is a sum of
+integers, which is exact: a row's bits cannot depend on its neighbours.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model.artifact import StateTensor
+
+Array = npt.NDArray[Any]
+
+_OPSET, _IR = 21, 10
+_TYPES = {"int64": TensorProto.INT64, "uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A value that products may read: a float tensor, or a uint8 one that stands for ``scale × (value − zero)``."""
+
+    name: str
+    scale: float = 0.0
+    zero: int = 0
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A row of a constant table for each id: its product with a weight is a row of another table, folded at export."""
+
+    ids: str
+    table: Array
+
+
+class Ops(ABC):
+    """Writes the nodes of a step graph."""
+
+    precision: str
+
+    def __init__(self) -> None:
+        """Start an empty graph."""
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.state: list[StateTensor] = []
+        self._names = 0
+
+    # What both precisions share.
+
+    def constant(self, value: Array) -> str:
+        """Give the name of a constant."""
+        return self._keep(np.array(value, order="C"))
+
+    def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output; give the output's name."""
+        output = self._name(op)
+        self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
+        return output
+
+    def split(self, value: str, parts: int) -> list[str]:
+        """Cut the last axis into equal parts."""
+        outputs = [self._name("Split") for _ in range(parts)]
+        self.nodes.append(helper.make_node("Split", [value], outputs, axis=-1, num_outputs=parts))
+        return outputs
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Reshape; a 0 keeps the batch."""
+        return self.node("Reshape", value, self.constant(np.array(shape, np.int64)))
+
+    def input(self, name: str, dtype: str, *shape: int) -> str:
+        """Declare an input of the graph with ``shape`` a row."""
+        self.inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], ["rows", *shape]))
+        return name
+
+    def output(self, name: str, value: str, dtype: str, *shape: int) -> None:
+        """Declare an output of the graph with ``shape`` a row."""
+        self.nodes.append(helper.make_node("Identity", [value], [name]))
+        self.outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], ["rows", *shape]))
+
+    def product(self, signal: Signal | Lookup, weight: Array, bias: Array | None = None) -> str:
+        """Multiply ``[rows, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
+        if isinstance(signal, Lookup):
+            folded = signal.table @ weight + (0 if bias is None else bias)
+            return self.node("Gather", self.constant(folded.astype(np.float32)), signal.ids, axis=0)
+        result = self.multiply(signal, weight)
+        return result if bias is None else self.node("Add", result, self.constant(bias))
+
+    def sum_of_rows(self, ids: str, tables: Sequence[Array]) -> str:
+        """Look up ``ids [rows, fields]``, each in its own table, and add what is found."""
+        starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
+        rows = self.node("Add", ids, self.constant(starts.astype(np.int64)))
+        found = self.node("Gather", self.constant(np.concatenate(tables)), rows, axis=0)
+        return self.node("ReduceSum", found, self.constant(np.array([1], np.int64)), keepdims=0)
+
+    def float_state(self, name: str, width: int) -> str:
+        """Declare a state tensor that is only ever added and multiplied."""
+        return self._state(name, "float32", width, 0)
+
+    def model(self) -> onnx.ModelProto:
+        """Give the finished graph, checked."""
+        graph = helper.make_graph(
+            self.nodes, "step", self.inputs, self.outputs, initializer=list(self.initializers.values())
+        )
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="nextply")
+        onnx.checker.check_model(model)
+        return model
+
+    def _state(self, name: str, dtype: Any, width: int, initial: int) -> str:
+        self.state.append(StateTensor(name=name, output=f"{name}_after", dtype=dtype, shape=(width,), initial=initial))
+        return self.input(name, dtype, width)
+
+    def _name(self, stem: str) -> str:
+        self._names += 1
+        return f"{stem}_{self._names}"
+
+    def _keep(self, value: Array) -> str:
+        tensor = numpy_helper.from_array(value, self._name("constant"))
+        self.initializers[tensor.name] = tensor
+        return tensor.name
+
+    # What depends on the precision. `point` names a place in the network whose range calibration measures.
+
+    @abstractmethod
+    def signal(self, value: str, point: str) -> Signal:
+        """Make a float tensor that is nowhere negative readable by products."""
+
+    @abstractmethod
+    def real(self, signal: Signal) -> str:
+        """Give a signal as float32."""
+
+    @abstractmethod
+    def multiply(self, signal: Signal, weight: Array) -> str:
+        """Multiply ``[rows, inputs]`` by ``weight [inputs, outputs]``; a float tensor."""
+
+    @abstractmethod
+    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
+        """Convolve ``[rows, in, y, x]`` with ``weight [out, in, k, k]``, padded to the same size, then ReLU if asked."""
+
+    @abstractmethod
+    def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
+        """Give relu(one + other)."""
+
+    @abstractmethod
+    def memory_state(self, name: str, width: int) -> Signal:
+        """Declare a state tensor in (−1, 1) that products read."""
+
+    @abstractmethod
+    def memory(self, value: str) -> Signal:
+        """Make a float tensor in (−1, 1) readable by products, and fit to be kept as state."""
+
+    def output_state(self, name: str, value: Signal | str) -> None:
+        """Declare what the state tensor ``name`` becomes."""
+        tensor = next(tensor for tensor in self.state if tensor.name == name)
+        self.output(tensor.output, value if isinstance(value, str) else value.name, tensor.dtype, *tensor.shape)
+
+
+class FloatOps(Ops):
+    """Everything in float32. ``points`` collects the value at each calibration point."""
+
+    precision = "fp32"
+
+    def __init__(self) -> None:
+        """Start an empty graph."""
+        super().__init__()
+        self.points: dict[str, str] = {}
+
+    def _point(self, value: str, point: str) -> Signal:
+        self.points[point] = value
+        return Signal(value)
+
+    def signal(self, value: str, point: str) -> Signal:
+        """Pass the tensor on."""
+        return self._point(value, point)
+
+    def real(self, signal: Signal) -> str:
+        """Pass the tensor on."""
+        return signal.name
+
+    def multiply(self, signal: Signal, weight: Array) -> str:
+        """Multiply in float32."""
+        return self.node("MatMul", signal.name, self.constant(weight))
+
+    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
+        """Convolve in float32."""
+        pads = [weight.shape[-1] // 2] * 4
+        result = self.node("Conv", signal.name, self.constant(weight), self.constant(bias), pads=pads)
+        return self._point(self.node("Relu", result) if rectify else result, point)
+
+    def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
+        """Add and rectify."""
+        return self._point(self.node("Relu", self.node("Add", one.name, other.name)), point)
+
+    def memory_state(self, name: str, width: int) -> Signal:
+        """Keep float32."""
+        return Signal(self._state(name, "float32", width, 0))
+
+    def memory(self, value: str) -> Signal:
+        """Pass the tensor on."""
+        return Signal(value)
+
+
+class Int8Ops(Ops):
+    """Products in integers: uint8 activations, int8 weights, scales fixed by ``ranges``, the largest |value| a point."""
+
+    precision = "int8"
+
+    # Signed activations are uint8 around 128: onnxruntime's s8 × s8 kernel is about 20 times slower than u8 × s8.
+    _MIDDLE = 128
+
+    def __init__(self, ranges: Mapping[str, float]) -> None:
+        """Start an empty graph."""
+        super().__init__()
+        self._ranges = ranges
+
+    def _signal(self, name: str, point: str, signed: bool) -> Signal:
+        largest = max(self._ranges[point], 1e-6)
+        return Signal(name, largest / 127, self._MIDDLE) if signed else Signal(name, largest / 255, 0)
+
+    def _scale(self, signal: Signal) -> tuple[str, str]:
+        return self.constant(np.float32(signal.scale)), self.constant(np.uint8(signal.zero))
+
+    def _quantize(self, value: str, like: Signal) -> Signal:
+        return Signal(self.node("QuantizeLinear", value, *self._scale(like)), like.scale, like.zero)
+
+    def signal(self, value: str, point: str) -> Signal:
+        """Quantise with the scale of the point."""
+        return self._quantize(value, self._signal("", point, signed=False))
+
+    def real(self, signal: Signal) -> str:
+        """Give scale × (value − zero)."""
+        return self.node("DequantizeLinear", signal.name, *self._scale(signal))
+
+    def multiply(self, signal: Signal, weight: Array) -> str:
+        """Multiply in integers, then scale each column."""
+        integers, scales = _quantize_columns(weight, axis=0)
+        zeros = self.constant(np.uint8(signal.zero)), self.constant(np.int8(0))
+        total = self.node("MatMulInteger", signal.name, self.constant(integers), *zeros)
+        real = self.node("Cast", total, to=TensorProto.FLOAT)
+        return self.node("Mul", real, self.constant((scales * signal.scale).astype(np.float32)))
+
+    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
+        """Convolve in integers; where the result cannot be negative, the lower end of uint8 rectifies it."""
+        integers, scales = _quantize_columns(weight, axis=(1, 2, 3))
+        biases = np.round(bias / (scales * signal.scale)).astype(np.int32)
+        result = self._signal(self._name("convolution"), point, signed=not rectify)
+        weights = self.constant(integers), self.constant(scales), self.constant(np.zeros(len(bias), np.int8))
+        inputs = [signal.name, *self._scale(signal), *weights, *self._scale(result), self.constant(biases)]
+        pads = [weight.shape[-1] // 2] * 4
+        self.nodes.append(helper.make_node("QLinearConv", inputs, [result.name], pads=pads))
+        return result
+
+    def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
+        """Add in uint8; zero is the lower end, so the sum comes out rectified."""
+        result = self._signal("", point, signed=False)
+        terms = one.name, *self._scale(one), other.name, *self._scale(other), *self._scale(result)
+        return Signal(self.node("QLinearAdd", *terms, domain="com.microsoft"), result.scale, result.zero)
+
+    def memory_state(self, name: str, width: int) -> Signal:
+        """Keep the uint8 that products read: nothing is lost by it."""
+        return Signal(self._state(name, "uint8", width, self._MIDDLE), 1 / 127, self._MIDDLE)
+
+    def memory(self, value: str) -> Signal:
+        """Quantise with the scale that (−1, 1) needs."""
+        return self._quantize(value, Signal("", 1 / 127, self._MIDDLE))
+
+
+def _quantize_columns(weight: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Give int8 weights and the float32 scale of each output, which maps the largest of its weights to 127."""
+    largest = np.maximum(np.abs(weight).max(axis=axis, keepdims=True), 1e-12)
+    integers = np.round(weight / largest * 127).astype(np.int8)
+    return integers, (largest / 127).astype(np.float32).reshape(-1)
