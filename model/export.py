@@ -141,8 +141,8 @@ def calibrate(game: Game, network: NextMove, packed: Packed, games: npt.NDArray[
     runner = StepRunner(model.SerializeToString(), ops.state, list(ops.points.values()))
     ranges = dict.fromkeys(ops.points, 0.0)
     for step in runner.walk(game, packed, games):
-        for point, value in zip(ops.points, step.others, strict=True):
-            ranges[point] = max(ranges[point], float(np.quantile(np.abs(value), _QUANTILE)))
+        for point, reached in zip(ops.points, step.others, strict=True):
+            ranges[point] = max(ranges[point], float(np.quantile(np.abs(reached), _QUANTILE)))
     return ranges
 
 

@@ -56,7 +56,7 @@ class Ops(ABC):
 
     # What both precisions share.
 
-    def constant(self, value: Array) -> str:
+    def constant(self, value: Array | np.generic) -> str:
         """Give the name of a constant."""
         return self._keep(np.array(value, order="C"))
 

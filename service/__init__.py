@@ -1,0 +1,1 @@
+"""The online half: reads requests and artifacts and gives predictions, keeping every running game's state."""

@@ -6,6 +6,7 @@ same id as white's e2e4, and cell 0 is the player's own a-file corner. One patte
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,7 @@ class ChessPosition:
         if self._last is not None:
             left, arrived = self._last
             cells[left] = LEFT
-            piece = cells[arrived]
-            cells[arrived] = ARRIVED + (PIECES.index("R") if piece == THEIR_CASTLING_ROOK else piece - THEIRS)
+            cells[arrived] += ARRIVED - THEIRS
         return bytes(cells)
 
     def find(self, move: str) -> int:
@@ -183,12 +183,19 @@ class ChessPosition:
         return matches
 
     def notation(self, move_id: int) -> Notation:
-        """Write a legal move as UCI and SAN."""
-        return Notation(self._uci(move_id), self._state.action_to_string(_ACTION[move_id]))
+        """Write a move as UCI, and as SAN if it is legal."""
+        san = self._state.action_to_string(_ACTION[move_id]) if move_id in self.legal() else None
+        return Notation(self._uci(move_id), san)
+
+    def copy(self) -> "ChessPosition":
+        """Give a position that can be played on without changing this one."""
+        twin = copy(self)
+        twin._state = self._state.clone()
+        return twin
 
     def _uci(self, move_id: int) -> str:
         flip = 56 * self.player
-        source, destination, kind = _SOURCE[move_id], _DESTINATION[move_id], _KIND[move_id]
+        source, destination, kind = _MOVES[_ACTION[move_id]]
         if kind.startswith("O"):
             kind = ""
         elif not kind and destination >= 56 and self.cells()[source] == PAWN:

@@ -63,7 +63,10 @@ class Position(Protocol):
         """Give the board as the player to move sees it, one code per cell; empty where the game has no board."""
 
     def notation(self, move_id: int) -> Notation:
-        """Write a move that may be played here."""
+        """Write a move; one that may not be played here goes by its name alone."""
+
+    def copy(self) -> "Position":
+        """Give a position that can be played on without changing this one."""
 
 
 class Game(Protocol):

@@ -1,6 +1,7 @@
 """Reads any two-player game of OpenSpiel by its name and gives ids, boards and legal moves."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from model.games.game import Cells, Grid, IllegalMove, Notation
 from model.vocabulary import Vocabulary
 
 _MOST_PLANES_AS_BITS = 6
+_NAMED = 8
 
 
 class OpenSpielPosition:
@@ -24,16 +26,15 @@ class OpenSpielPosition:
     @property
     def player(self) -> int:
         """Who is to move; 0 once the game is over."""
-        return max(self._state.current_player(), 0)
+        return max(int(self._state.current_player()), 0)
 
     def find(self, move: str) -> int:
         """Give the action that OpenSpiel writes as ``move``."""
-        for action in self.legal():
-            if self._state.action_to_string(action) == move:
-                return action
-        legal = [self._state.action_to_string(action) for action in self.legal()[:8]]
-        fitting = f"legal are {', '.join(legal)}{' …' if len(legal) == 8 else ''}" if legal else "the game is over"
-        raise IllegalMove(f"{move[:40]!r} is not legal here: {fitting}")
+        written: dict[str, int] = {self._state.action_to_string(action): action for action in self.legal()}
+        if move in written:
+            return written[move]
+        some = ", ".join(list(written)[:_NAMED]) + (" …" if len(written) > _NAMED else "")
+        raise IllegalMove(f"{move[:40]!r} is not legal here: {f'legal are {some}' if written else 'the game is over'}")
 
     def play(self, move_id: int) -> None:
         """Apply a legal action."""
@@ -52,8 +53,15 @@ class OpenSpielPosition:
         return _fold(planes.reshape(-1, self._grid.cells)).tobytes()
 
     def notation(self, move_id: int) -> Notation:
-        """Write the action as OpenSpiel does."""
-        return Notation(self._state.action_to_string(move_id))
+        """Write the action as OpenSpiel does, or as its number if it is not legal."""
+        legal = move_id in self.legal()
+        return Notation(self._state.action_to_string(move_id) if legal else str(move_id))
+
+    def copy(self) -> "OpenSpielPosition":
+        """Give a position that can be played on without changing this one."""
+        twin = copy(self)
+        twin._state = self._state.clone()
+        return twin
 
 
 def _fold(planes: np.ndarray) -> np.ndarray:
@@ -72,13 +80,13 @@ class OpenSpielGame:
 
     def __init__(self, name: str) -> None:
         """Load the rules; ValueError if OpenSpiel has no such game, or one with chance or hidden information."""
-        if name not in pyspiel.registered_names():
+        kind = next((kind for kind in pyspiel.registered_games() if kind.short_name == name), None)
+        if kind is None or not kind.default_loadable:
             raise ValueError(
                 f"no game is named {name!r}: chess, tokens, or a name that OpenSpiel knows, such as othello"
             )
         self.name = name
         self._rules = pyspiel.load_game(name)
-        kind = self._rules.get_type()
         plain = (
             kind.chance_mode == pyspiel.GameType.ChanceMode.DETERMINISTIC
             and kind.information == pyspiel.GameType.Information.PERFECT_INFORMATION

@@ -1,6 +1,7 @@
 """Reads sequences of discrete events that have no rules, with a vocabulary from their data."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from model.games.context import Field
@@ -40,6 +41,10 @@ class TokenPosition:
     def notation(self, move_id: int) -> Notation:
         """Write the token as it stands in the vocabulary."""
         return Notation(self._vocabulary.names[move_id])
+
+    def copy(self) -> "TokenPosition":
+        """Give a sequence that can be played on without changing this one."""
+        return copy(self)
 
 
 class TokenGame:

@@ -1,0 +1,93 @@
+"""Reads the settings and gives the application: who is built from what, and in which order it ends."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.errors import Problem, problem
+from service.limits import BodyLimit
+from service.models import Models
+from service.predictor import Predictor
+from service.routes import ProblemJson
+from service.routes.operations import operation_routes
+from service.routes.predict import predict_routes
+from service.routes.sessions import session_routes
+from service.sessions import open_store
+from service.settings import Settings
+
+_log = logging.getLogger("nextply")
+_SHOWN = 10
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; ArtifactError or StoreError if a model or the store cannot be used."""
+    models = Models.load(settings.artifacts, settings.model, settings.max_batch)
+    store = open_store(settings)
+    predictor = Predictor(models, store, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for model in models:
+            _log.info("serving %s/%s (%s, %s)", model.name, model.version, model.game.name, model.manifest.precision)
+        yield
+        predictor.close()
+        models.close()
+        store.close()
+
+    app = FastAPI(
+        title="Nextply",
+        summary="Predicts the next move of a game while it is being played.",
+        version=version("nextply"),
+        lifespan=lifespan,
+    )
+    app.add_middleware(BodyLimit, limit=settings.max_body)
+    app.include_router(predict_routes(predictor))
+    app.include_router(session_routes(predictor))
+    app.include_router(operation_routes(models, predictor))
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_bug)
+    return app
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    if error.__cause__ is not None:
+        _log.error("%s", error, exc_info=error.__cause__)
+    return ProblemJson(error.body(), status_code=error.status)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    """Say what is wrong with a body: 400 if it is not JSON, 422 if it is not as described."""
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        reason = found[0].get("ctx", {}).get("error", "")
+        return _problem(400, "malformed_json", f"the body is not JSON: {reason} at byte {found[0]['loc'][-1]}")
+    if found[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return _problem(415, "unsupported_media_type", "send JSON with the header content-type: application/json")
+    errors = [{"where": ".".join(map(str, item["loc"])), "problem": item["msg"]} for item in found[:_SHOWN]]
+    detail = f"{errors[0]['where']}: {errors[0]['problem']}"
+    return _problem(422, "invalid_request", detail, errors=errors)
+
+
+async def _answer_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
+    return _problem(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail), error.headers)
+
+
+async def _answer_bug(_: Request, error: Exception) -> Response:
+    """Answer what nobody thought of; the log has the trace, the answer has not."""
+    return _problem(500, "internal_error", "something went wrong in the service; the log says what")
+
+
+def _problem(status: int, code: str, detail: str, headers: Any = None, **extra: Any) -> Response:
+    return ProblemJson(problem(status, code, detail, **extra), status_code=status, headers=headers)

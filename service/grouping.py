@@ -1,0 +1,53 @@
+"""Reads single items and gives each its result, many in one call: what comes while a call runs goes into the next."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
+
+from service.errors import Problem, StoreFailed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Group(Generic[Item, Result]):
+    """Groups calls to a function of many items, which runs on ``executor``."""
+
+    def __init__(self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor) -> None:
+        """Take a function that gives one result per item, in order."""
+        self._call, self._executor = call, executor
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """Give the result of one item; StoreFailed if the call it was part of failed."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run_while_waiting())
+        # A commit that was begun is finished, even for a caller who is gone: it would be half known otherwise.
+        return await future
+
+    async def _run_while_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                results = await loop.run_in_executor(self._executor, self._call, [item for item, _ in group])
+            except Exception as error:
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(_failure(error))
+            else:
+                for (_, future), result in zip(group, results, strict=True):
+                    if not future.done():
+                        future.set_result(result)
+        self._running = None
+
+
+def _failure(error: Exception) -> Problem:
+    failure = error if isinstance(error, Problem) else StoreFailed("the session store failed; ask for the session")
+    if failure is not error:
+        failure.__cause__ = error
+    return failure

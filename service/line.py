@@ -1,0 +1,75 @@
+"""Reads the moves of a request, checks them before any is queued, and gives what the network predicts along them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from model.games import Game, IllegalMove, Position
+from service.distribution import Distribution
+from service.engine import Input
+from service.errors import BadMove
+from service.scheduler import Scheduler, Step
+
+
+@dataclass(slots=True)
+class Line:
+    """Moves played one after another from ``position``, and the steps by which the network reads them.
+
+    ``known`` is what was predicted at ``position``, together with ``state``; None at the start of a game, which the
+    network reads as a step of its own. After ``run``, ``predictions[i]`` is what was predicted before ``moves[i]``, the
+    last one what is predicted next.
+    """
+
+    game: Game
+    context: Sequence[int]
+    position: Position
+    state: bytes
+    known: Distribution | None = None
+    legal_only: bool = True
+    trace: bool = False
+    """Keep a copy of the position at every prediction, in ``positions``."""
+    moves: list[int] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
+    predictions: list[Distribution] = field(default_factory=list)
+    _steps: list[Step[Input]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Read the start, where nothing was read yet."""
+        if self.known is None:
+            self._read(self.game.vocabulary.start)
+
+    def replay(self, moves: Sequence[int]) -> None:
+        """Play moves that are known to be legal."""
+        for move in moves:
+            self.position.play(move)
+            self.moves.append(move)
+            self._read(move)
+
+    def play(self, moves: Sequence[str], **where: Any) -> None:
+        """Play moves in any notation; BadMove names the first that is unknown or illegal, together with ``where``."""
+        for index, move in enumerate(moves):
+            try:
+                move_id = self.position.find(move)
+            except IllegalMove as error:
+                place = ", ".join(f"{name} {number}" for name, number in (where | {"move": index}).items())
+                raise BadMove(f"{place}: {error}", **where, index=index, move=move) from None
+            self.replay([move_id])
+
+    async def run(self, scheduler: Scheduler[Input], *, every: bool = True) -> None:
+        """Let the network read the moves; with ``every`` false only the last prediction is kept."""
+        steps = self._steps if every else [*(Step(step.input) for step in self._steps[:-1]), *self._steps[-1:]]
+        outcome = await scheduler.run(self.state, steps)
+        self.state = outcome.state
+        self.predictions = ([] if self.known is None else [self.known]) + outcome.answers
+
+    def surprisal(self) -> list[float]:
+        """Give −ln p of each move, as it was predicted before it was played."""
+        return [before.surprisal(move) for before, move in zip(self.predictions, self.moves, strict=False)]
+
+    def _read(self, token: int) -> None:
+        candidates = self.position.legal() if self.legal_only else None
+        if self.trace:
+            self.positions.append(self.position.copy())
+        seen = self.game.seen(self.context, self.position.player)
+        self._steps.append(Step(Input(token, seen, self.position.cells()), partial(Distribution.of, candidates)))

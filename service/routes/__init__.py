@@ -1,0 +1,38 @@
+"""Reads HTTP and gives HTTP: one module per part of the interface, each a function that makes a router of its parts."""
+
+from typing import Any
+
+import orjson
+from fastapi import Response
+
+from service.schemas import ProblemAnswer
+
+
+class Json(Response):
+    """An answer written by orjson: floats keep every bit."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write the body."""
+        return orjson.dumps(content)
+
+
+class ProblemJson(Json):
+    """An error's answer."""
+
+    media_type = "application/problem+json"
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors of a route for OpenAPI."""
+    texts = {
+        400: "The body is not JSON.",
+        404: "No such model or session.",
+        409: "The ply or the id is taken; `ply` says where the session stands.",
+        413: "More than a request may hold.",
+        422: "The body is not as described, or a move is unknown or illegal; nothing was applied.",
+        503: "The engine or the store failed, or the service is stopping.",
+    }
+    schema = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}}}
+    return {status: {"description": texts[status], "content": schema} for status in statuses}

@@ -1,0 +1,192 @@
+"""What requests and answers look like; requests are checked by pydantic, answers are typed dicts."""
+
+from typing import Annotated, Any, NotRequired
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from typing_extensions import TypedDict
+
+Move = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Moves = Annotated[list[Move], Field(min_length=1)]
+TopK = Annotated[int, Field(ge=1, le=100, description="How many of the likeliest moves to give.")]
+SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
+ModelName = Annotated[str, Field(description="`name` for the newest version, or `name/version`.", max_length=256)]
+Context = Annotated[
+    dict[str, int | str | None],
+    Field(description="What is known beside the moves, for chess `white_elo`, `black_elo`, `time_control`."),
+]
+
+
+class Request(BaseModel):
+    """A request body: unknown members are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sequence(Request):
+    """A game so far, with what is known about it."""
+
+    moves: list[Move]
+    context: Context = {}
+
+
+def _kind(value: Any) -> str:
+    return "moves" if isinstance(value, list) else "object"
+
+
+Sequences = list[
+    Annotated[Annotated[list[Move], Tag("moves")] | Annotated[Sequence, Tag("object")], Discriminator(_kind)]
+]
+
+
+class PredictRequest(Request):
+    """Games whose next move is asked for; nothing of them is kept."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"sequences": [["e2e4", "e7e5", "g1f3"]]},
+                {
+                    "sequences": [["e4", "c5"], {"moves": ["d4"], "context": {"white_elo": 1500, "black_elo": 1600}}],
+                    "top_k": 3,
+                    "score": True,
+                },
+                {"sequences": [["e2e4", "e7e5"]], "top_k": 1, "each_ply": True},
+            ]
+        }
+    )
+
+    sequences: Annotated[Sequences, Field(min_length=1)]
+    model: ModelName | None = None
+    top_k: TopK = 5
+    score: bool = Field(False, description="Also give −ln p of each move that was played.")
+    each_ply: bool = Field(False, description="Also give the prediction before the first move, after it, … .")
+    legal_only: bool = Field(True, description="False gives the distribution over all moves, legal or not.")
+
+
+class CreateRequest(Request):
+    """A session to open, with the moves that were played already."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"moves": ["e2e4"], "context": {"white_elo": 1500, "black_elo": 1500}}]}
+    )
+
+    session: SessionId | None = Field(None, description="The session's id; the server makes one if there is none.")
+    model: ModelName | None = None
+    context: Context = {}
+    moves: list[Move] = []
+    top_k: TopK = 5
+
+
+class MovesRequest(Request):
+    """Moves to play in a session."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"moves": ["e7e5", "g1f3"], "ply": 1}]})
+
+    moves: Moves
+    ply: int | None = Field(
+        None,
+        ge=0,
+        description="How many moves were played before these. With it a request can be sent again: "
+        "the same moves at the same ply are applied once and get the same answer.",
+    )
+    top_k: TopK = 5
+
+
+class ModelId(TypedDict):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class NextMove(TypedDict):
+    """A move that may come."""
+
+    move: str
+    san: NotRequired[str]
+    probability: float
+
+
+class PlyPrediction(TypedDict):
+    """What is predicted at one ply of a sequence."""
+
+    ply: int
+    next: list[NextMove]
+
+
+class Prediction(PlyPrediction):
+    """What is predicted at the end of a sequence, and, if asked for, along it."""
+
+    surprisal: NotRequired[list[float]]
+    moves: NotRequired[list[str]]
+    plies: NotRequired[list[PlyPrediction]]
+
+
+class PredictAnswer(TypedDict):
+    """One prediction a sequence, in the request's order."""
+
+    model: ModelId
+    predictions: list[Prediction]
+
+
+class CreateAnswer(TypedDict):
+    """A session that was opened."""
+
+    session: str
+    model: ModelId
+    ply: int
+    next: list[NextMove]
+
+
+class MovesAnswer(TypedDict):
+    """What came of playing moves: −ln p (nats) of each, and what may come next."""
+
+    session: str
+    ply: int
+    surprisal: list[float]
+    next: list[NextMove]
+
+
+class SessionAnswer(TypedDict):
+    """A session as it stands."""
+
+    session: str
+    model: ModelId
+    context: dict[str, Any]
+    ply: int
+    moves: list[str]
+    surprisal: list[float]
+    next: list[NextMove]
+
+
+class ModelAnswer(ModelId):
+    """A loaded model."""
+
+    default: bool
+    game: str
+    moves: int
+    context: list[str]
+    cell: str
+    precision: str
+
+
+class ModelsAnswer(TypedDict):
+    """All loaded models."""
+
+    models: list[ModelAnswer]
+
+
+class HealthAnswer(TypedDict):
+    """How the service is."""
+
+    status: str
+
+
+class ProblemAnswer(TypedDict):
+    """An error (RFC 9457); further members say where it was."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
