@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,13 @@ class Packed:
         lengths: npt.NDArray[np.int64] = np.diff(self.offsets)
         return lengths
 
+    def select(self, games: npt.NDArray[np.int64]) -> "Packed":
+        """Give some of the games, in the order asked for."""
+        lengths = self.lengths[games]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        plies = np.repeat(self.offsets[games] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Packed(self.tokens[plies], self.players[plies], self.cells[plies], self.context[games], offsets)
+
     def save(self, folder: Path) -> None:
         """Write one ``.npy`` file per array."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,56 +124,101 @@ def encode(game: Game, record: Record) -> tuple[list[int], list[int], bytes, lis
     return tokens, players, b"".join(boards), context
 
 
-def _encode_chunk(job: tuple[dict[str, Any], Sequence[str], list[Record]]) -> list[Any]:
-    description, vocabulary, records = job
-    game = load_game(description, vocabulary)
-    results: list[Any] = []
-    for record in records:
-        try:
-            results.append(encode(game, record))
-        except ValueError as error:
-            results.append(str(error))
-    return results
+@dataclass(frozen=True)
+class _Chunk:
+    """Some records of one file, which one process replays at a time."""
+
+    description: dict[str, Any]
+    vocabulary: tuple[str, ...]
+    source: Source
+    records: list[Record]
 
 
-def _chunks(sources: Iterable[Source]) -> Iterator[tuple[Source, list[Record]]]:
+def _chunks(game: Game, sources: Iterable[Source]) -> Iterator[_Chunk]:
+    description = dict(game.describe())
     for source in sources:
         records = (record for record in read_records(source.path) if source.takes(record))
         while chunk := list(islice(records, _CHUNK)):
-            yield source, chunk
+            yield _Chunk(description, game.vocabulary.names, source, chunk)
+
+
+class _Arrays:
+    """The arrays of `Packed` while they grow, as bytes: they never lie in memory twice, nor as numbers of Python."""
+
+    def __init__(self) -> None:
+        """Start with no games."""
+        self.tokens, self.players, self.cells, self.context, self.lengths = (bytearray() for _ in range(5))
+
+    def add(self, tokens: list[int], players: list[int], cells: bytes, context: list[int]) -> None:
+        """Add a game as `encode` gave it."""
+        self.tokens += np.array(tokens, np.int32).tobytes()
+        self.players += bytes(players)
+        self.cells += cells
+        self.context += bytes(context)
+        self.lengths += np.int64(len(tokens)).tobytes()
+
+    def extend(self, other: "_Arrays") -> None:
+        """Add the games of another process."""
+        for name, array in vars(other).items():
+            getattr(self, name).extend(array)
+
+    def packed(self) -> Packed:
+        """Give the games, without a copy."""
+        lengths = np.frombuffer(self.lengths, np.int64)
+        return Packed(
+            tokens=np.frombuffer(self.tokens, np.int32),
+            players=np.frombuffer(self.players, np.uint8),
+            cells=np.frombuffer(self.cells, np.uint8).reshape(len(self.players), -1),
+            context=np.frombuffer(self.context, np.uint8).reshape(len(lengths), -1),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        )
+
+
+def _replay(chunk: _Chunk) -> tuple[_Arrays, list[tuple[int, str]]]:
+    """Give the games of a chunk, and the number and the problem of each that cannot be played."""
+    game, arrays, problems = load_game(chunk.description, chunk.vocabulary), _Arrays(), list[tuple[int, str]]()
+    for record in chunk.records:
+        try:
+            arrays.add(*encode(game, record))
+        except ValueError as error:
+            problems.append((record.number, str(error)))
+    return arrays, problems
+
+
+def _replay_all(chunks: Iterable[_Chunk], workers: int) -> Iterator[tuple[_Chunk, _Arrays, list[tuple[int, str]]]]:
+    """Replay the chunks in their order, a few of them ahead, so that a file is never in memory as a whole."""
+    if workers == 1:
+        for chunk in chunks:
+            yield chunk, *_replay(chunk)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        ahead = deque[tuple[_Chunk, AsyncResult[tuple[_Arrays, list[tuple[int, str]]]]]]()
+        for chunk in chunks:
+            ahead.append((chunk, pool.apply_async(_replay, (chunk,))))
+            if len(ahead) > 2 * workers:
+                done, result = ahead.popleft()
+                yield done, *result.get()
+        for done, result in ahead:
+            yield done, *result.get()
 
 
 def pack(game: Game, sources: Sequence[Source], workers: int = 1) -> tuple[Packed, Report]:
-    """Replay the games of ``sources`` on ``workers`` processes; a bad game is skipped, counted and named."""
-    report, games = Report(), list[Any]()
-    described = dict(game.describe()), game.vocabulary.names
-    pending: list[tuple[Source, list[Record]]] = []
+    """Replay the games of ``sources`` on ``workers`` processes; a bad game is skipped, counted and named.
 
-    def jobs() -> Iterator[tuple[dict[str, Any], Sequence[str], list[Record]]]:
-        for source, chunk in _chunks(sources):
-            pending.append((source, chunk))
-            yield *described, chunk
-
-    with multiprocessing.get_context("spawn").Pool(workers) as pool, tqdm(unit=" games", desc="packing") as progress:
-        for results in pool.imap(_encode_chunk, jobs()):
-            source, chunk = pending.pop(0)
-            for record, result in zip(chunk, results, strict=True):
-                if isinstance(result, str):
-                    report.skip(source, record.number, result)
-                else:
-                    games.append(result)
-            progress.update(len(chunk))
-    if not games:
+    ValueError if no game is left.
+    """
+    report, arrays = Report(), _Arrays()
+    with tqdm(unit=" games", desc="packing") as progress:
+        for chunk, replayed, problems in _replay_all(_chunks(game, sources), workers):
+            arrays.extend(replayed)
+            for number, problem in problems:
+                report.skip(chunk.source, number, problem)
+            progress.update(len(chunk.records))
+    if not arrays.lengths:
         raise ValueError(f"no game could be read: {report}")
-    lengths = [len(tokens) for tokens, _, _, _ in games]
-    report.games, report.plies = len(games), sum(lengths)
-    return Packed(
-        tokens=np.concatenate([np.array(tokens, np.int32) for tokens, _, _, _ in games]),
-        players=np.concatenate([np.array(players, np.uint8) for _, players, _, _ in games]),
-        cells=np.frombuffer(b"".join(boards for _, _, boards, _ in games), np.uint8).reshape(report.plies, -1),
-        context=np.array([context for _, _, _, context in games], np.uint8).reshape(len(games), -1),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-    ), report
+    packed = arrays.packed()
+    report.games, report.plies = len(packed), len(packed.tokens)
+    return packed, report
 
 
 @dataclass(frozen=True)
@@ -217,12 +271,13 @@ def bucket(
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def describe_sources(sources: Sequence[Source], report: Report) -> dict[str, Any]:
-    """Give what a manifest says of its data."""
+def describe_sources(sources: Sequence[Source], report: Report | None = None) -> dict[str, Any]:
+    """Give what a manifest says of its data: the sources, and what was taken of them."""
     described = [
         {key: str(getattr(s, key)) for key in ("every", "since", "until")} | {"file": s.path.name} for s in sources
     ]
-    return {"sources": described, "games": report.games, "plies": report.plies, "skipped": report.skipped}
+    taken = {} if report is None else {key: getattr(report, key) for key in ("games", "plies", "skipped")}
+    return {"sources": described, **taken}
 
 
 def save_description(folder: Path, description: dict[str, Any]) -> None:

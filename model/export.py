@@ -1,11 +1,12 @@
-"""Reads a trained network and real games and gives an artifact, or refuses: graph and network must agree on whole games.
+"""Reads a trained network and real games and gives an artifact, if graph and network agree on those games.
 
 Weights are rounded to bfloat16 first, so that what ships to train on from is exactly what the graph was made of.
 """
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from copy import deepcopy
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from model.artifact import CELLS, GRAPH, LOGITS, SEEN, TOKENS, WEIGHTS, Artifact, write_manifest
 from model.dataset import Packed, collate
 from model.games import Game
-from model.network import BoardEncoder, MoveHead, NextMove, Shape
+from model.network import Block, BoardEncoder, MoveHead, NextMove, Shape
 from model.runner import StepRunner
 from model.stepgraph import Array, FloatOps, Int8Ops, Lookup, Ops, Signal
 
@@ -74,20 +75,23 @@ def _tables(tables: torch.nn.Module) -> list[Array]:
 
 
 def _write_board(ops: Ops, board: BoardEncoder, seen: str | None) -> Signal:
-    """Write cells [rows, cells] → features [rows, channels, y, x]; code and place of a cell are one lookup."""
+    """Write cells [rows, cells] → features [rows, channels, y, x]; code and place of a cell are one lookup.
+
+    The cells come first until the convolutions, so that the context is added in one long run a cell.
+    """
     grid, codes = board.grid, board.codes.weight.detach().numpy()
     channels = codes.shape[1]
     table = (board.places.detach().numpy()[:, None] + codes[None]).reshape(-1, channels)
     cells = ops.node("Cast", ops.input(CELLS, "uint8", grid.cells), to=TensorProto.INT64)
     entries = ops.node("Add", cells, ops.constant(np.arange(grid.cells, dtype=np.int64) * grid.codes))
-    features = ops.node("Gather", ops.constant(table), entries, axis=0)
+    features = ops.node("Gather", ops.constant(table), ops.transpose(entries, 1, 0), axis=0)
     if seen is not None:
-        context = ops.reshape(ops.sum_of_rows(seen, _tables(board.context)), 0, 1, channels)
-        features = ops.node("Add", features, context)
+        features = ops.node("Add", features, ops.sum_of_rows(seen, _tables(board.context)))
     flat = ops.signal(ops.node("Relu", features), "board")
-    square = ops.reshape(ops.node("Transpose", flat.name, perm=[0, 2, 1]), 0, channels, grid.rows, grid.columns)
-    signal = _convolve(ops, Signal(square, flat.scale, flat.zero), board.entry, "entry")
+    rows = ops.reshape(ops.transpose(flat.name, 1, 0, 2), 0, grid.rows, grid.columns, channels)
+    signal = _convolve(ops, replace(flat, name=ops.transpose(rows, 0, 3, 1, 2)), board.entry, "entry")
     for index, block in enumerate(board.blocks):
+        assert isinstance(block, Block)
         inner = _convolve(ops, signal, block.first, f"block{index}.inner")
         outer = _convolve(ops, inner, block.second, f"block{index}.outer", rectify=False)
         signal = ops.add_rectified(signal, outer, f"block{index}")
@@ -108,28 +112,28 @@ def _write_summary(ops: Ops, network: NextMove, features: Signal) -> str:
 
 
 def _write_head(ops: Ops, head: MoveHead, features: Signal, memory: Signal) -> str:
-    """Write the scores of moves by their cells."""
-    local = ops.real(_convolve(ops, features, head.local, "head.local", rectify=False))
-    channels = head.local.out_channels
-    recalled = ops.reshape(ops.product(memory, weights_of(head.memory)["weight"].T), 0, channels, 1, 1)
+    """Write the scores of moves by their cells; the cells come first for the same reason as in `_write_board`."""
+    cells, channels = head.cells, head.local.in_channels
+    last = ops.reshape(ops.transpose(features.name, 0, 2, 3, 1), 0, cells, channels)
+    local = _product_of_cells(ops, replace(features, name=ops.transpose(last, 1, 0, 2)), head.local)
+    recalled = ops.product(memory, weights_of(head.memory)["weight"].T)
     mixed = ops.signal(ops.node("Relu", ops.node("Add", local, recalled)), "head.mixed")
-    keys = ops.real(_convolve(ops, mixed, head.keys, "head.keys", rectify=False))
-    keys = ops.reshape(keys, 0, head.keys.out_channels, -1)
+    keys = ops.transpose(_product_of_cells(ops, mixed, head.keys), 1, 0, 2)
     if head.has_source:
-        source, destination = (ops.node("Transpose", keys, perm=[0, 2, 1]), keys)
-        source = ops.node("Slice", source, *_range(ops, 2, 0, head.key))
-        destination = ops.node("Slice", destination, *_range(ops, 1, head.key, 2 * head.key))
-        pairs = ops.node("MatMul", source, destination)
-        keys = ops.node("Mul", pairs, ops.constant(np.float32(head.key**-0.5)))
-    flat = ops.reshape(keys, 0, -1)
-    index = head.index.numpy()
-    if index.max() >= head.none:
-        flat = ops.node("Pad", flat, ops.constant(np.array([0, 0, 0, 1], np.int64)))
-    return ops.node("Gather", flat, ops.constant(index), axis=1)
+        source, destination = ops.split(keys, 2)
+        scale = ops.constant(np.float32(head.key**-0.5))
+        keys = ops.node("Mul", ops.node("MatMul", source, ops.transpose(destination, 0, 2, 1)), scale)
+    # The zeros behind the scores stand for moves without cells, and keep rows from being a power of two long: such a
+    # transpose would miss the cache at every step. Gathering rows of the transpose is twice as fast as single numbers.
+    flat = ops.node("Pad", ops.reshape(keys, 0, -1), ops.constant(np.array([0, 0, 0, 16], np.int64)))
+    index = ops.constant(head.index.numpy())
+    return ops.transpose(ops.node("Gather", ops.transpose(flat, 1, 0), index, axis=0), 1, 0)
 
 
-def _range(ops: Ops, axis: int, start: int, stop: int) -> list[str]:
-    return [ops.constant(np.array([value], np.int64)) for value in (start, stop, axis)]
+def _product_of_cells(ops: Ops, signal: Signal, layer: torch.nn.Module) -> str:
+    """Write a 1 × 1 convolution of ``[cells, rows, channels]``."""
+    weights = weights_of(layer)
+    return ops.product(signal, weights["weight"][:, :, 0, 0].T, weights["bias"])
 
 
 def calibrate(game: Game, network: NextMove, packed: Packed, games: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -148,9 +152,13 @@ def calibrate(game: Game, network: NextMove, packed: Packed, games: npt.NDArray[
 
 @torch.no_grad()
 def parity(game: Game, network: NextMove, graph: onnx.ModelProto, ops: Ops, packed: Packed) -> float:
-    """Give the largest |difference| between the logits of network and graph over whole games."""
-    runner, network = StepRunner(graph.SerializeToString(), ops.state), network.eval()
-    expected: dict[int, npt.NDArray[np.float32]] = {}
+    """Give the largest |difference| between the logits of graph and network over whole games.
+
+    The network runs in float64: in float32 its own rounding is larger than the graph's (logits of moves that are out
+    of the question reach −150).
+    """
+    runner, network = StepRunner(graph.SerializeToString(), ops.state), deepcopy(network).double().eval()
+    expected: dict[int, npt.NDArray[np.float64]] = {}
     for number in range(len(packed)):
         plies = int(packed.lengths[number])
         batch = collate(game, packed, np.array([number]), plies, np.array(packed.context[[number]]))

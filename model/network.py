@@ -34,10 +34,11 @@ class Tables(nn.Module):
     def __init__(self, sizes: tuple[int, ...], width: int) -> None:
         """Make one table per field."""
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        self.width = width
-        for table in self.tables:
+        tables = [nn.Embedding(size, width) for size in sizes]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.1)
+        self.tables = nn.ModuleList(tables)
+        self.width = width
 
     def forward(self, seen: Tensor) -> Tensor:
         """``int64 [..., fields]`` to ``[..., width]``."""
@@ -94,6 +95,8 @@ class MoveHead(nn.Module):
     A game whose moves have a destination alone takes k(d) · w.
     """
 
+    index: Tensor
+
     def __init__(self, game: Game, shape: Shape) -> None:
         """Find which moves have cells."""
         super().__init__()
@@ -101,10 +104,12 @@ class MoveHead(nn.Module):
         source, destination = torch.from_numpy(game.move_cells).long().unbind(1)
         self.has_source = bool((source >= 0).any())
         self.key = shape.key
-        cells = game.grid.cells if game.grid else 0
-        # One cell more, whose score is always zero, stands for "none".
-        pair = torch.where(source >= 0, source * cells + destination, cells * cells if self.has_source else cells)
+        self.cells = cells = game.grid.cells if game.grid else 0
+        # One score more, always zero, stands for moves without cells.
+        self.none = cells * cells if self.has_source else cells
+        pair = torch.where(source >= 0, source * cells + destination, self.none)
         single = torch.where(destination >= 0, destination, cells)
+        self.index: Tensor
         self.register_buffer("index", pair if self.has_source else single, persistent=False)
         self.local = nn.Conv2d(shape.channels, shape.channels, 1)
         self.memory = nn.Linear(shape.width, shape.channels, bias=False)

@@ -72,6 +72,10 @@ class Ops(ABC):
         self.nodes.append(helper.make_node("Split", [value], outputs, axis=-1, num_outputs=parts))
         return outputs
 
+    def transpose(self, value: str, *axes: int) -> str:
+        """Reorder the axes."""
+        return self.node("Transpose", value, perm=list(axes))
+
     def reshape(self, value: str, *shape: int) -> str:
         """Reshape; a 0 keeps the batch."""
         return self.node("Reshape", value, self.constant(np.array(shape, np.int64)))
@@ -87,12 +91,11 @@ class Ops(ABC):
         self.outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], ["rows", *shape]))
 
     def product(self, signal: Signal | Lookup, weight: Array, bias: Array | None = None) -> str:
-        """Multiply ``[rows, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
+        """Multiply ``[…, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
         if isinstance(signal, Lookup):
             folded = signal.table @ weight + (0 if bias is None else bias)
             return self.node("Gather", self.constant(folded.astype(np.float32)), signal.ids, axis=0)
-        result = self.multiply(signal, weight)
-        return result if bias is None else self.node("Add", result, self.constant(bias))
+        return self.multiply(signal, weight, bias)
 
     def sum_of_rows(self, ids: str, tables: Sequence[Array]) -> str:
         """Look up ``ids [rows, fields]``, each in its own table, and add what is found."""
@@ -139,12 +142,12 @@ class Ops(ABC):
         """Give a signal as float32."""
 
     @abstractmethod
-    def multiply(self, signal: Signal, weight: Array) -> str:
-        """Multiply ``[rows, inputs]`` by ``weight [inputs, outputs]``; a float tensor."""
+    def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
+        """Multiply ``[…, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
 
     @abstractmethod
     def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
-        """Convolve ``[rows, in, y, x]`` with ``weight [out, in, k, k]``, padded to the same size, then ReLU if asked."""
+        """Convolve ``[rows, in, y, x]`` with ``[out, in, k, k]``, padded to the same size, then rectify if asked."""
 
     @abstractmethod
     def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
@@ -186,9 +189,10 @@ class FloatOps(Ops):
         """Pass the tensor on."""
         return signal.name
 
-    def multiply(self, signal: Signal, weight: Array) -> str:
+    def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
         """Multiply in float32."""
-        return self.node("MatMul", signal.name, self.constant(weight))
+        result = self.node("MatMul", signal.name, self.constant(weight))
+        return result if bias is None else self.node("Add", result, self.constant(bias))
 
     def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
         """Convolve in float32."""
@@ -210,7 +214,7 @@ class FloatOps(Ops):
 
 
 class Int8Ops(Ops):
-    """Products in integers: uint8 activations, int8 weights, scales fixed by ``ranges``, the largest |value| a point."""
+    """Products in integers: uint8 activations, int8 weights; ``ranges`` has the largest |value| of each point."""
 
     precision = "int8"
 
@@ -240,13 +244,14 @@ class Int8Ops(Ops):
         """Give scale × (value − zero)."""
         return self.node("DequantizeLinear", signal.name, *self._scale(signal))
 
-    def multiply(self, signal: Signal, weight: Array) -> str:
-        """Multiply in integers, then scale each column."""
+    def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
+        """Multiply in integers, then scale each column and add the bias, all in one node."""
         integers, scales = _quantize_columns(weight, axis=0)
-        zeros = self.constant(np.uint8(signal.zero)), self.constant(np.int8(0))
-        total = self.node("MatMulInteger", signal.name, self.constant(integers), *zeros)
-        real = self.node("Cast", total, to=TensorProto.FLOAT)
-        return self.node("Mul", real, self.constant((scales * signal.scale).astype(np.float32)))
+        scale, zero = self._scale(signal)
+        inputs = [signal.name, self.constant(integers), scale, self.constant(scales), zero]
+        if bias is not None:
+            inputs += [self.constant(np.zeros(len(bias), np.int8)), self.constant(bias)]
+        return self.node("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
 
     def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
         """Convolve in integers; where the result cannot be negative, the lower end of uint8 rectifies it."""

@@ -16,12 +16,16 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 from tqdm import tqdm
 
 from model.dataset import Batch, Packed, bucket, collate
 from model.games import Game
 from model.network import NextMove, Shape
+
+# One game in so many is held out, at most.
+_FEWEST_GAMES = 10
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,10 @@ class Run:
         self.checkpoint, self.best = folder / "checkpoint.pt", folder / "best.pt"
         self.log, self.plot = folder / "loss.csv", folder / "loss.png"
 
-    def write_settings(self, settings: Settings, data: dict[str, Any]) -> None:
-        """Keep every setting and where the games came from."""
-        (self.folder / "settings.json").write_text(json.dumps({"training": asdict(settings), "data": data}, indent=2))
+    def write_settings(self, settings: Settings, about: dict[str, Any]) -> None:
+        """Keep every setting, and what ``about`` says of the game and its records."""
+        content = about | {"training": asdict(settings)}
+        (self.folder / "settings.json").write_text(json.dumps(content, indent=2))
 
     def save(self, path: Path, content: dict[str, Any]) -> None:
         """Write a file that is whole or not there."""
@@ -89,7 +94,8 @@ class Run:
         matplotlib.use("agg")
         from matplotlib import pyplot
 
-        rows = list(csv.DictReader(self.log.open()))
+        with self.log.open(newline="") as file:
+            rows = list(csv.DictReader(file))
         figure, axes = pyplot.subplots(figsize=(7, 4))
         for name in ("train_nll", "held_out_nll"):
             axes.plot([float(r["tokens"]) / 1e6 for r in rows], [float(r[name]) for r in rows], label=name)
@@ -116,16 +122,26 @@ def learning_rate(settings: Settings, progress: Progress) -> float:
     return settings.rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def held_out_games(games: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Give the numbers of the games that a run does not train on: ``count``, but no more than a tenth."""
+    return np.sort(np.random.default_rng(seed).permutation(games)[: min(count, games // 10)])
+
+
 class Trainer:
     """One worker's part of a run. All workers hold the same weights and average their gradients each step."""
 
     def __init__(
         self, game: Game, packed: Packed, settings: Settings, run: Run, warm: Path | None = None, rank: int = 0
     ) -> None:
-        """Split off the held-out games; take up the checkpoint, if there is one, else the ``warm`` weights."""
+        """Split off the held-out games; take up the checkpoint, if there is one, else the ``warm`` weights.
+
+        ValueError if there are too few games for both.
+        """
         self.game, self.packed, self.settings, self.run, self.rank = game, packed, settings, run, rank
+        if len(packed) < _FEWEST_GAMES:
+            raise ValueError(f"{len(packed)} games are too few to train on and to watch: {_FEWEST_GAMES} at least")
         shuffled = np.random.default_rng(settings.seed).permutation(len(packed))
-        held_out = min(settings.held_out, len(packed) // 10)
+        held_out = min(settings.held_out, len(packed) // _FEWEST_GAMES)
         self.held_out, self.games = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
         torch.manual_seed(settings.seed)
         self.network = NextMove(game, settings.shape)
@@ -156,6 +172,8 @@ class Trainer:
         for epoch in range(1_000_000):
             order = bucket(lengths, settings.batch, settings.plies, settings.seed + epoch)
             steps = len(order) // settings.workers
+            if not steps:
+                raise ValueError(f"the games make fewer batches than there are workers ({settings.workers})")
             if skip < steps:
                 for step in range(skip, steps):
                     yield self.games[order[step * settings.workers + self.rank]]
@@ -188,7 +206,7 @@ class Trainer:
         self.optimiser.zero_grad()
         loss = self._loss(batch)
         # Scaled by plies, so that workers with unlike batches give the gradient that one worker with all would.
-        (loss * len(batch.targets)).backward()  # type: ignore[no-untyped-call]
+        (loss * len(batch.targets)).backward()
         parameters = list(self.network.parameters())
         sums = torch.tensor([loss.item() * len(batch.targets), len(batch.targets)])
         flat = torch.cat(
@@ -217,23 +235,27 @@ class Trainer:
         self.network.train()
         return total / plies
 
+    @property
+    def finished(self) -> bool:
+        """Say whether the plies of the settings are seen, or the held-out loss no longer falls."""
+        return self.progress.tokens >= self.settings.tokens or self.progress.worse >= self.settings.patience
+
     def train(self) -> None:
-        """Train until the plies of the settings are seen, or the held-out loss no longer falls."""
+        """Train until the run is finished; a finished run is left as it is."""
         settings, progress, recent = self.settings, self.progress, list[float]()
         bar = tqdm(
             total=settings.tokens, initial=progress.tokens, unit=" plies", unit_scale=True, disable=self.rank > 0
         )
         for games in self._batches():
+            if self.finished:
+                break
             loss, plies = self._step(self._collate(games, forget=True))
             recent.append(loss)
             bar.update(plies)
             bar.set_postfix(nll=f"{loss:.3f}", refresh=False)
-            done = progress.tokens >= settings.tokens
-            if done or progress.step % settings.every == 0:
+            if progress.tokens >= settings.tokens or progress.step % settings.every == 0:
                 self._look(float(np.mean(recent)), bar.format_dict["rate"] or 0.0)
                 recent.clear()
-                if done or progress.worse >= settings.patience:
-                    break
         bar.close()
 
     def _look(self, train_nll: float, rate: float) -> None:
@@ -252,7 +274,7 @@ class Trainer:
 def _work(rank: int, game: Game, folder: Path, settings: Settings, run: Run, warm: Path | None) -> None:
     torch.set_num_threads(1)
     if settings.workers > 1:
-        store = dist.FileStore(str(run.folder / "rendezvous"), settings.workers)
+        store = dist.FileStore(str(run.folder / "rendezvous"), settings.workers)  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.workers)
     Trainer(game, Packed.load(folder), settings, run, warm, rank).train()
     if settings.workers > 1:
@@ -260,14 +282,12 @@ def _work(rank: int, game: Game, folder: Path, settings: Settings, run: Run, war
 
 
 def fit(game: Game, folder: Path, settings: Settings, run: Run, warm: Path | None = None) -> float:
-    """Train on the packed games of ``folder`` with ``settings.workers`` single-threaded processes; give seconds taken."""
+    """Train on the packed games of ``folder`` with ``settings.workers`` processes of one thread; give seconds taken."""
     started = time.monotonic()
     with suppress(FileNotFoundError):
         (run.folder / "rendezvous").unlink()
     if settings.workers == 1:
         _work(0, game, folder, settings, run, warm)
     else:
-        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
-            _work, (game, folder, settings, run, warm), nprocs=settings.workers
-        )
+        spawn(_work, (game, folder, settings, run, warm), nprocs=settings.workers)
     return time.monotonic() - started

@@ -1,5 +1,6 @@
 """Reads the names of a game's moves and gives the ids the network knows them by."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ class Vocabulary:
         if not self.names:
             raise ValueError("a vocabulary needs at least one move")
         if len(set(self.names)) != len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
             raise ValueError(f"a vocabulary names each move once; named more than once: {', '.join(twice[:5])}")
 
     @classmethod

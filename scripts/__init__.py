@@ -1,0 +1,1 @@
+"""Thin verbs: each module is a command that reads its arguments and calls model or service."""
