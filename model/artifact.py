@@ -130,6 +130,12 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     os.replace(part, folder / MANIFEST)
 
 
+def keep_figures(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Put evaluation figures into the manifest of an artifact that is whole."""
+    manifest = Artifact.load(folder).manifest.model_dump(exclude={"format", "sha256"})
+    write_manifest(folder, manifest | {"figures": figures})
+
+
 def checksum(path: Path) -> str:
     """Give the SHA-256 of a file in hexadecimal; ArtifactError if it is missing."""
     try:

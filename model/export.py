@@ -216,6 +216,7 @@ def export(
     part.mkdir(parents=True)
     onnx.save(graph, part / GRAPH)
     save_file({name: tensor.bfloat16() for name, tensor in network.state_dict().items()}, part / WEIGHTS)
+    (part / WEIGHTS).chmod((part / GRAPH).stat().st_mode)  # safetensors leaves it to its owner alone
     write_manifest(
         part,
         {

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from model.artifact import LOGITS, StateTensor
 from model.dataset import Packed, collate
 from model.games import Game
+from model.runtime import open_session
 
 _ROWS = 64
 
@@ -35,11 +35,7 @@ class StepRunner:
 
     def __init__(self, graph: Path | bytes, state: Sequence[StateTensor], others: Sequence[str] = ()) -> None:
         """Load a graph; ``others`` names outputs wanted beside the logits."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        source = graph if isinstance(graph, bytes) else str(graph)
-        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(graph)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         self._state = list(state)
         self._outputs = [LOGITS, *(tensor.output for tensor in state), *others]

@@ -24,9 +24,6 @@ from model.dataset import Batch, Packed, bucket, collate
 from model.games import Game
 from model.network import NextMove, Shape
 
-# One game in so many is held out, at most.
-_FEWEST_GAMES = 10
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -135,14 +132,13 @@ class Trainer:
     ) -> None:
         """Split off the held-out games; take up the checkpoint, if there is one, else the ``warm`` weights.
 
-        ValueError if there are too few games for both.
+        ValueError if no game is left to hold out.
         """
         self.game, self.packed, self.settings, self.run, self.rank = game, packed, settings, run, rank
-        if len(packed) < _FEWEST_GAMES:
-            raise ValueError(f"{len(packed)} games are too few to train on and to watch: {_FEWEST_GAMES} at least")
-        shuffled = np.random.default_rng(settings.seed).permutation(len(packed))
-        held_out = min(settings.held_out, len(packed) // _FEWEST_GAMES)
-        self.held_out, self.games = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
+        self.held_out = held_out_games(len(packed), settings.held_out, settings.seed)
+        if not len(self.held_out):
+            raise ValueError(f"no game to watch: {settings.held_out} of {len(packed)} games, and no more than a tenth")
+        self.games = np.setdiff1d(np.arange(len(packed)), self.held_out)
         torch.manual_seed(settings.seed)
         self.network = NextMove(game, settings.shape)
         self.optimiser = torch.optim.AdamW(

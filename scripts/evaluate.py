@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from model.artifact import Artifact, ArtifactError
+from model.artifact import Artifact, ArtifactError, keep_figures
 from model.dataset import Packed, Report, Source, describe_sources, pack
 from model.evaluation import format_table, score, summarise
 from model.games import Game
@@ -49,6 +49,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-until", type=_day, default="", metavar="DAY", help="… on games before (else: --since)")
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that replay games (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--keep", action="store_true", help="write the figures into the model's manifest")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the table there")
     arguments = parser.parse_args(words)
     arguments.train_until = arguments.train_until or arguments.since
@@ -129,6 +130,8 @@ def main(words: list[str] | None = None) -> None:
         print(table)
         if arguments.table:
             arguments.table.write_text(table + "\n", encoding="utf-8")
+        if arguments.keep:
+            keep_figures(arguments.model, results)
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     except (ArtifactError, OSError, ValueError) as error:

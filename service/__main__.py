@@ -4,7 +4,7 @@ import sys
 
 import uvicorn
 from pydantic import ValidationError
-from pydantic_settings import CliApp
+from pydantic_settings import CliApp, SettingsError
 
 from model.artifact import ArtifactError
 from service.app import create_app
@@ -19,6 +19,9 @@ def main() -> int:
     except ValidationError as error:
         first = error.errors()[0]
         print(f"nextply: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    except SettingsError as error:
+        print(f"nextply: {error}", file=sys.stderr)  # noqa: T201
         return 2
     try:
         app = create_app(settings)

@@ -80,6 +80,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 async def _answer_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and error.__cause__ is not None:
+        return _problem(400, "malformed_json", f"the body cannot be read as JSON: {error.__cause__}")
     codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
     return _problem(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail), error.headers)
 

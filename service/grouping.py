@@ -35,12 +35,13 @@ class Group(Generic[Item, Result]):
             group, self._waiting = self._waiting, []
             try:
                 results = await loop.run_in_executor(self._executor, self._call, [item for item, _ in group])
+                settled = list(zip(group, results, strict=True))
             except Exception as error:
                 for _, future in group:
                     if not future.done():
                         future.set_exception(_failure(error))
             else:
-                for (_, future), result in zip(group, results, strict=True):
+                for (_, future), result in settled:
                     if not future.done():
                         future.set_result(result)
         self._running = None

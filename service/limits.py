@@ -5,6 +5,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import TooLarge
 from service.routes import ProblemJson
 
+# More digits than any limit has; Python refuses to read a number of thousands.
+_DIGITS = 20
+
 
 class BodyLimit:
     """An ASGI layer that answers 413 to bodies of more than ``limit`` bytes, whatever their header says."""
@@ -34,7 +37,7 @@ class BodyLimit:
             if not refused:
                 await send(message)
 
-        if declared.isdigit() and int(declared) > self._limit:
+        if declared.isdigit() and int(declared[:_DIGITS]) > self._limit:
             await self._refuse(scope, receive, send)
         else:
             await self._app(scope, limited, unless_refused)

@@ -12,11 +12,11 @@ class Positions:
     def __init__(self, limit: int) -> None:
         """Begin empty."""
         self._limit = limit
-        self._kept: OrderedDict[tuple[str, tuple[int, ...]], Position] = OrderedDict()
+        self._kept: OrderedDict[tuple[Game, tuple[int, ...]], Position] = OrderedDict()
 
     def at(self, game: Game, moves: Sequence[int]) -> Position:
         """Give the position after ``moves``, free to be played on."""
-        kept = self._kept.get((game.name, tuple(moves)))
+        kept = self._kept.get((game, tuple(moves)))
         if kept is not None:
             return kept.copy()
         position = game.new_position()
@@ -26,7 +26,7 @@ class Positions:
 
     def advance(self, game: Game, before: Sequence[int], after: Sequence[int], position: Position) -> None:
         """Keep the position after ``after`` in place of the one after ``before``."""
-        self._kept.pop((game.name, tuple(before)), None)
-        self._kept[game.name, tuple(after)] = position
+        self._kept.pop((game, tuple(before)), None)
+        self._kept[game, tuple(after)] = position
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)

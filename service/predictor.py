@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from model.games import Position, encode_context
 from service import schemas
@@ -23,7 +25,7 @@ from service.settings import Settings
 
 # A request this long is prepared on a thread, so that others are answered meanwhile.
 _LONG = 256
-# How often moves without a ply are tried anew when others play in the same session at the same time.
+# How often moves are tried anew when other processes play in the same session at the same time.
 _ATTEMPTS = 16
 
 
@@ -34,6 +36,7 @@ class Predictor:
         """Take the parts, which belong to the caller."""
         self._models, self._settings = models, settings
         self._positions = Positions(settings.positions)
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._load = Group(store.load_many, self._store_thread)
         self._commit = Group(store.commit_many, self._store_thread)
@@ -59,7 +62,7 @@ class Predictor:
         model = self._models.get(request.model)
         self._check_moves(len(request.moves))
         line = self._begin(model, request.context)
-        line.play(request.moves)
+        await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
         await line.run(model.scheduler)
         session = Session(
             id=request.session or secrets.token_urlsafe(16),
@@ -80,7 +83,14 @@ class Predictor:
         return {"session": session.id, "model": _model_id(model), "ply": session.ply, "next": following}
 
     async def play(self, id_: str, request: schemas.MovesRequest) -> schemas.MovesAnswer:
-        """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes."""
+        """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes.
+
+        Requests for one session take turns, in the order in which they came.
+        """
+        async with self._turns.setdefault(id_, asyncio.Lock()):
+            return await self._play(id_, request)
+
+    async def _play(self, id_: str, request: schemas.MovesRequest) -> schemas.MovesAnswer:
         for _ in range(_ATTEMPTS):
             session = await self._session(id_)
             if request.ply not in (None, session.ply):
@@ -88,7 +98,7 @@ class Predictor:
             self._check_moves(session.ply + len(request.moves))
             model = self._models.serving(session.model, session.version)
             line = self._resume(model, session)
-            line.play(request.moves)
+            await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
             await line.run(model.scheduler)
             after = _extended(session, model, line)
             if await self._commit(Commit(after, expected=session.revision)):
@@ -108,7 +118,7 @@ class Predictor:
             "context": session.context,
             "ply": session.ply,
             "moves": _written(model.game.new_position(), session.moves),
-            "surprisal": session.surprisal.tolist(),
+            "surprisal": _surprisal(session, line).tolist(),
             "next": _top(line.position, line.predictions[-1], top_k),
         }
 
@@ -132,14 +142,17 @@ class Predictor:
         model = self._models.serving(session.model, session.version)
         before = request.ply or 0
         after = before + len(request.moves)
+        conflict = PlyConflict(f"session {session.id!r} is at ply {session.ply}, not {before}", ply=session.ply)
+        if after > session.ply:
+            raise conflict
         repeated = self._begin(model, session.context)
         repeated.replay(session.moves[:before])
         try:
             repeated.play(request.moves)
         except BadMove:
-            repeated.moves.clear()
-        if before > session.ply or tuple(repeated.moves) != session.moves[:after]:
-            raise PlyConflict(f"session {session.id!r} is at ply {session.ply}, not {before}", ply=session.ply)
+            raise conflict from None
+        if tuple(repeated.moves) != session.moves[:after]:
+            raise conflict
         await repeated.run(model.scheduler)
         return _played(session, before, after, repeated.position, repeated.predictions[-1], request.top_k)
 
@@ -210,18 +223,22 @@ def _model_id(model: Model) -> schemas.ModelId:
 
 def _extended(session: Session, model: Model, line: Line) -> Session:
     """Give the session after a line that began where it stood, or, if it was read anew, at the start."""
-    anew = line.known is None
-    played = np.array(line.surprisal(), np.float32)
     return replace(
         session,
         version=model.version,
         graph=model.graph,
-        moves=tuple(line.moves) if anew else session.moves + tuple(line.moves),
-        surprisal=played if anew else np.concatenate([session.surprisal, played]),
+        moves=tuple(line.moves) if line.known is None else session.moves + tuple(line.moves),
+        surprisal=_surprisal(session, line),
         next=line.predictions[-1].log_p,
         state=line.state,
         revision=session.revision + 1,
     )
+
+
+def _surprisal(session: Session, line: Line) -> npt.NDArray[np.float32]:
+    """Give the surprisal of every move of a session and of the line that goes on from it, or began it anew."""
+    played = np.array(line.surprisal(), np.float32)
+    return played if line.known is None else np.concatenate([session.surprisal, played])
 
 
 def _played(

@@ -47,10 +47,21 @@ class _Job(Generic[Input]):
     done: asyncio.Future[Outcome]
     answers: list[Any] = field(default_factory=list)
     taken: int = 0
+    failure: Exception | None = None
 
     @property
     def step(self) -> Step[Input]:
         return self.steps[self.taken]
+
+    def take(self, output: Any, state: bytes) -> None:
+        """Take what the engine gave; a reader that fails is this job's failure, and no other's."""
+        try:
+            if self.step.read is not None:
+                self.answers.append(self.step.read(output))
+        except Exception as error:
+            self.failure = error
+        self.state = state
+        self.taken += 1
 
 
 class Scheduler(Generic[Input]):
@@ -105,17 +116,18 @@ class Scheduler(Generic[Input]):
         """Run on the thread: one step of every job, and the answers that are read from it."""
         outputs, states = self._engine.step([job.step.input for job in batch], [job.state for job in batch])
         for job, output, state in zip(batch, outputs, states, strict=True):
-            if job.step.read is not None:
-                job.answers.append(job.step.read(output))
-            job.state = state
-            job.taken += 1
+            job.take(output, state)
 
     def _settle(self, batch: list[_Job[Input]]) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
         for job in batch:
-            if job.taken < len(job.steps):
+            if job.done.done():
+                continue
+            if job.failure is not None:
+                job.done.set_exception(_failure(job.failure))
+            elif job.taken < len(job.steps):
                 self._waiting.append(job)
-            elif not job.done.done():
+            else:
                 job.done.set_result(Outcome(job.answers, job.state))
 
 

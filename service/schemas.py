@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 from typing_extensions import TypedDict
 
 Move = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Moves = Annotated[list[Move], Field(min_length=1)]
+# A list stops at its first error: a body of a million would cost seconds and gigabytes to describe.
+MoveList = Annotated[list[Move], Field(fail_fast=True)]
+Moves = Annotated[MoveList, Field(min_length=1)]
 TopK = Annotated[int, Field(ge=1, le=100, description="How many of the likeliest moves to give.")]
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
 ModelName = Annotated[str, Field(description="`name` for the newest version, or `name/version`.", max_length=256)]
@@ -17,15 +19,15 @@ Context = Annotated[
 
 
 class Request(BaseModel):
-    """A request body: unknown members are refused, so that a misspelt one is noticed."""
+    """A request body: unknown members and other types are refused, so that a slip is noticed and not guessed at."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Sequence(Request):
     """A game so far, with what is known about it."""
 
-    moves: list[Move]
+    moves: MoveList
     context: Context = {}
 
 
@@ -34,7 +36,7 @@ def _kind(value: Any) -> str:
 
 
 Sequences = list[
-    Annotated[Annotated[list[Move], Tag("moves")] | Annotated[Sequence, Tag("object")], Discriminator(_kind)]
+    Annotated[Annotated[MoveList, Tag("moves")] | Annotated[Sequence, Tag("object")], Discriminator(_kind)]
 ]
 
 
@@ -55,7 +57,7 @@ class PredictRequest(Request):
         }
     )
 
-    sequences: Annotated[Sequences, Field(min_length=1)]
+    sequences: Annotated[Sequences, Field(min_length=1, fail_fast=True)]
     model: ModelName | None = None
     top_k: TopK = 5
     score: bool = Field(False, description="Also give −ln p of each move that was played.")
@@ -73,7 +75,7 @@ class CreateRequest(Request):
     session: SessionId | None = Field(None, description="The session's id; the server makes one if there is none.")
     model: ModelName | None = None
     context: Context = {}
-    moves: list[Move] = []
+    moves: MoveList = []
     top_k: TopK = 5
 
 

@@ -11,7 +11,13 @@ class Settings(BaseSettings):
     """Serve next-move predictions. Each setting is a flag here and an environment variable: NEXTPLY_PORT is --port."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NEXTPLY_", frozen=True, cli_kebab_case=True, cli_hide_none_type=True, extra="forbid"
+        env_prefix="NEXTPLY_",
+        frozen=True,
+        extra="forbid",
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_exit_on_error=False,
     )
 
     host: str = Field("127.0.0.1", description="address to listen on")

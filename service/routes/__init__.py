@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 from fastapi import Response
+from pydantic import TypeAdapter
 
 from service.schemas import ProblemAnswer
 
@@ -31,8 +32,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "No such model or session.",
         409: "The ply or the id is taken; `ply` says where the session stands.",
         413: "More than a request may hold.",
+        415: "The content type is not JSON.",
         422: "The body is not as described, or a move is unknown or illegal; nothing was applied.",
         503: "The engine or the store failed, or the service is stopping.",
     }
-    schema = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}}}
-    return {status: {"description": texts[status], "content": schema} for status in statuses}
+    content = {ProblemJson.media_type: {"schema": TypeAdapter(ProblemAnswer).json_schema()}}
+    return {status: {"description": texts[status], "content": content} for status in statuses}

@@ -11,7 +11,7 @@ def predict_routes(predictor: Predictor) -> APIRouter:
     """Make the routes of stateless prediction."""
     router = APIRouter(tags=["predict"])
 
-    @router.post("/predict", response_model=schemas.PredictAnswer, responses=problems(400, 404, 413, 422, 503))
+    @router.post("/predict", response_model=schemas.PredictAnswer, responses=problems(400, 404, 413, 415, 422, 503))
     async def predict(request: schemas.PredictRequest) -> Response:
         """Predict the next move of each sequence; nothing is kept."""
         return Json(await predictor.predict(request))

@@ -16,7 +16,7 @@ def session_routes(predictor: Predictor) -> APIRouter:
     router = APIRouter(prefix="/sessions", tags=["sessions"])
 
     @router.post(
-        "", status_code=201, response_model=schemas.CreateAnswer, responses=problems(400, 404, 409, 413, 422, 503)
+        "", status_code=201, response_model=schemas.CreateAnswer, responses=problems(400, 404, 409, 413, 415, 422, 503)
     )
     async def create(request: schemas.CreateRequest) -> Response:
         """Open a session."""
@@ -24,7 +24,7 @@ def session_routes(predictor: Predictor) -> APIRouter:
         return Json(answer, status_code=201, headers={"Location": f"/sessions/{answer['session']}"})
 
     @router.post(
-        "/{session}/moves", response_model=schemas.MovesAnswer, responses=problems(400, 404, 409, 413, 422, 503)
+        "/{session}/moves", response_model=schemas.MovesAnswer, responses=problems(400, 404, 409, 413, 415, 422, 503)
     )
     async def play(session: Id, request: schemas.MovesRequest) -> Response:
         """Play moves, all or none, and predict what comes next."""
