@@ -1,0 +1,272 @@
+"""Training on tiny token games: the loss falls, an interrupted run goes on as if nothing had been, workers agree."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from model.dataset import Packed, bucket, collate
+from model.games import Chess, Game, OpenSpielGame, TokenGame
+from model.network import NextMove, Shape
+from model.training import Progress, Run, Settings, Trainer, fit, held_out_games, learning_rate
+
+CHESS, LETTERS = Chess(), TokenGame("abcde")
+TINY = Settings(
+    shape=Shape(width=16, layers=1, embedding=12, channels=4, blocks=1, summary=2, key=2),
+    tokens=6000,
+    batch=100,
+    plies=20,
+    rate=2e-2,
+    warmup=5,
+    held_out=10,
+    every=15,
+    mixed=False,
+)
+
+
+def cycles(games: int, offset: int = 0) -> Packed:
+    """Give sequences that go round the letters from where they begin: only the first letter is a surprise."""
+    rng = np.random.default_rng(offset)
+    lengths = rng.integers(4, 30, games)
+    tokens = np.concatenate([(rng.integers(5) + np.arange(length)) % 5 for length in lengths])
+    return Packed(
+        tokens=tokens.astype(np.int32),
+        players=np.zeros(len(tokens), np.uint8),
+        cells=np.zeros((len(tokens), 0), np.uint8),
+        context=np.zeros((games, 0), np.uint8),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+    )
+
+
+def openings(game: Game, games: int) -> Packed:
+    """Give games that all begin with the same five moves, the rating and the clock of each in the first bucket."""
+    position, tokens, cells = game.new_position(), list[int](), list[bytes]()
+    for _ in range(5):
+        tokens.append(position.legal()[-1])
+        cells.append(position.cells())
+        position.play(tokens[-1])
+    return Packed(
+        tokens=np.array(tokens * games, np.int32),
+        players=np.array([0, 1, 0, 1, 0] * games, np.uint8),
+        cells=np.frombuffer(b"".join(cells * games), np.uint8).reshape(5 * games, -1),
+        context=np.ones((games, len(game.context)), np.uint8),
+        offsets=np.arange(0, 5 * games + 1, 5),
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    cycles(200).save(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def log(run: Run) -> list[dict[str, float]]:
+    """Give the lines of a run's log without the times, which differ."""
+    with run.log.open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert all(row.pop("tokens_per_second") >= 0 for row in rows)
+    return rows
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    content: dict[str, dict[str, torch.Tensor]] = torch.load(path, weights_only=True)
+    return content["network"]
+
+
+class Interrupted(Run):
+    """A run that is broken off as soon as a checkpoint is there."""
+
+    def save(self, path: Path, content: dict[str, object]) -> None:
+        super().save(path, content)
+        if path == self.checkpoint:
+            raise InterruptedError
+
+
+def test_training_lowers_the_loss_far_below_that_of_chance(data: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    assert fit(LETTERS, data, TINY, run) > 0
+    rows = log(run)
+    assert rows[0]["held_out_nll"] < 1.2 * math.log(5)
+    assert rows[-1]["held_out_nll"] < 0.5
+    assert rows[-1]["train_nll"] < 0.5
+    assert rows[-1]["tokens"] >= TINY.tokens > rows[-2]["tokens"]
+    assert [row["step"] for row in rows[:2]] == [15, 30]
+
+
+def test_training_in_bfloat16_lowers_the_loss_too(data: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    fit(LETTERS, data, replace(TINY, mixed=True), run)
+    assert log(run)[-1]["held_out_nll"] < 0.5
+    assert all(tensor.dtype == torch.float32 for tensor in weights(run.best).values())
+
+
+@pytest.mark.parametrize("game", [LETTERS, CHESS], ids=lambda game: game.name)
+def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(tmp_path: Path, game: Game) -> None:
+    settings = replace(TINY, tokens=1000, batch=50, every=5, forget=0.5)
+    data, whole, broken = tmp_path / "data", Run(tmp_path / "whole"), Interrupted(tmp_path / "broken")
+    (cycles(200) if game is LETTERS else openings(game, 40)).save(data)
+    fit(game, data, settings, whole)
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            fit(game, data, settings, broken)
+    assert len(log(broken)) == 2 < len(log(whole))
+    resumed = Run(tmp_path / "broken")
+    fit(game, data, settings, resumed)
+    assert log(resumed) == log(whole)
+    for path in ("best", "checkpoint"):
+        one, other = weights(getattr(whole, path)), weights(getattr(resumed, path))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_run_is_left_as_it_is(data: Path, tmp_path: Path) -> None:
+    run, settings = Run(tmp_path / "run"), replace(TINY, tokens=500)
+    fit(LETTERS, data, settings, run)
+    before = log(run)
+    fit(LETTERS, data, settings, run)
+    assert log(run) == before
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls(data: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    fit(LETTERS, data, replace(TINY, rate=0.0, patience=2, every=3), run)
+    assert [row["step"] for row in log(run)] == [3, 6, 9]
+    assert len({row["held_out_nll"] for row in log(run)}) == 1
+
+
+def test_the_best_weights_are_those_of_the_lowest_held_out_loss(tmp_path: Path) -> None:
+    noise = cycles(40)
+    noise.tokens[:] = np.random.default_rng(0).integers(0, 5, len(noise.tokens))
+    noise.save(tmp_path / "data")
+    run = Run(tmp_path / "run")
+    fit(LETTERS, tmp_path / "data", TINY, run)
+    best, losses = torch.load(run.best, weights_only=True), [row["held_out_nll"] for row in log(run)]
+    trainer = Trainer(LETTERS, noise, TINY, Run(tmp_path / "other"))
+    trainer.network.load_state_dict(best["network"])
+    assert best["progress"]["best"] == trainer.held_out_loss() == min(losses) < losses[-1]
+
+
+@pytest.mark.parametrize(("forget", "row"), [(1.0, 0), (0.0, 1)])
+def test_a_context_is_hidden_from_the_share_of_games_that_the_settings_say(
+    tmp_path: Path, forget: float, row: int
+) -> None:
+    settings, run = replace(TINY, tokens=100, forget=forget, decay=0.0), Run(tmp_path / "run")
+    openings(CHESS, 40).save(tmp_path / "data")
+    start = Trainer(CHESS, Packed.load(tmp_path / "data"), settings, run).network.state_dict()
+    fit(CHESS, tmp_path / "data", settings, run)
+    for table in ("context.tables.0.weight", "context.tables.2.weight"):
+        moved = (start[table] - weights(run.best)[table]).abs().amax(1)
+        assert (moved > 0).nonzero().flatten().tolist() == [row]
+
+
+def test_held_out_games_are_not_trained_on_and_none_is_lost(data: Path, tmp_path: Path) -> None:
+    trainer = Trainer(LETTERS, Packed.load(data), TINY, Run(tmp_path / "run"))
+    assert len(trainer.held_out) == 10
+    assert sorted([*trainer.held_out, *trainer.games]) == list(range(200))
+    assert trainer.held_out.tolist() == held_out_games(200, TINY.held_out, TINY.seed).tolist()
+    assert trainer.held_out.tolist() != held_out_games(200, TINY.held_out, TINY.seed + 1).tolist()
+
+
+def test_no_more_than_a_tenth_of_the_games_is_held_out() -> None:
+    assert [len(held_out_games(games, 5, seed=0)) for games in (9, 10, 39, 50, 1000)] == [0, 1, 3, 5, 5]
+
+
+def train_alone(packed: Packed, settings: Settings, trainer: Trainer, ranks: list[int]) -> dict[str, torch.Tensor]:
+    """Train as one worker with the batches of ``ranks`` together would, written out plainly."""
+    network, progress = trainer.network, Progress()
+    optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98), weight_decay=settings.decay)
+    for epoch in range(100):
+        order = bucket(packed.lengths[trainer.games], settings.batch, settings.plies, settings.seed + epoch)
+        for first in range(0, len(order) - 1, 2):
+            if progress.tokens >= settings.tokens:
+                return network.state_dict()
+            games = trainer.games[np.concatenate([order[first + rank] for rank in (0, 1)])]
+            both = collate(LETTERS, packed, games, settings.plies, packed.context[games])
+            games = trainer.games[np.concatenate([order[first + rank] for rank in ranks])]
+            batch = collate(LETTERS, packed, games, settings.plies, packed.context[games])
+            parts = batch.tokens, batch.seen, batch.cells.astype(np.int64), batch.mask
+            scores, _ = network(*map(torch.from_numpy, parts))
+            optimiser.zero_grad()
+            functional.cross_entropy(scores, torch.from_numpy(batch.targets)).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+            optimiser.param_groups[0]["lr"] = learning_rate(settings, progress)
+            optimiser.step()
+            progress = Progress(progress.step + 1, progress.tokens + len(both.targets))
+    raise AssertionError("the plies of the settings were not reached")
+
+
+def test_two_workers_lower_the_loss_as_one_with_the_batches_of_both_would(data: Path, tmp_path: Path) -> None:
+    settings, run, packed = replace(TINY, tokens=10_000, workers=2), Run(tmp_path / "run"), Packed.load(data)
+    fit(LETTERS, data, settings, run)
+    rows = log(run)
+    assert rows[-1]["held_out_nll"] < 0.5 < rows[0]["held_out_nll"]
+    assert rows[0]["tokens"] > 1.8 * 15 * settings.batch
+    trained = weights(run.checkpoint)
+    for ranks, alike in (([0, 1], True), ([0], False), ([1], False)):
+        alone = train_alone(packed, settings, Trainer(LETTERS, packed, settings, Run(tmp_path / "other")), ranks)
+        furthest = max(float((trained[name] - alone[name]).abs().max()) for name in trained)
+        assert (furthest < 0.01) == alike
+
+
+def test_a_warm_start_takes_the_given_weights_unless_there_is_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    warm = NextMove(LETTERS, TINY.shape).state_dict()
+    save_file(warm, tmp_path / "weights.safetensors")
+    run, packed = Run(tmp_path / "run"), Packed.load(data)
+
+    def started(path: Path | None) -> dict[str, torch.Tensor]:
+        return Trainer(LETTERS, packed, TINY, run, path).network.state_dict()
+
+    cold = started(None)
+    assert all(torch.equal(tensor, warm[name]) for name, tensor in started(tmp_path / "weights.safetensors").items())
+    assert not torch.equal(cold["tokens.weight"], warm["tokens.weight"])
+    fit(LETTERS, data, replace(TINY, tokens=100), run)
+    resumed, trained = started(tmp_path / "weights.safetensors"), weights(run.checkpoint)
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in resumed.items())
+    assert not torch.equal(resumed["tokens.weight"], warm["tokens.weight"])
+
+
+def test_a_run_keeps_its_settings_its_log_and_its_curve(data: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "deep" / "run")
+    run.write_settings(TINY, {"data": {"games": 200}})
+    fit(LETTERS, data, replace(TINY, tokens=2000), run)
+    kept = json.loads((run.folder / "settings.json").read_text())
+    assert kept["training"]["shape"]["width"] == 16
+    assert kept["training"]["rate"] == TINY.rate
+    assert kept["data"] == {"games": 200}
+    header, *lines = run.log.read_text().splitlines()
+    assert header == "step,tokens,train_nll,held_out_nll,rate,tokens_per_second"
+    assert len(lines) == 2
+    assert run.plot.read_bytes().startswith(b"\x89PNG")
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_the_learning_rate_rises_and_then_falls_to_zero() -> None:
+    settings = replace(TINY, rate=1.0, warmup=10, tokens=1000)
+    rates = [learning_rate(settings, Progress(step=step, tokens=10 * step)) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] > 0.95
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[100] == 0
+
+
+def test_too_few_games_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no game to watch: 10 of 9 games, and no more than a tenth"):
+        Trainer(LETTERS, cycles(9), TINY, Run(tmp_path / "run"))
+    with pytest.raises(ValueError, match="fewer batches than there are workers"):
+        Trainer(LETTERS, cycles(10), replace(TINY, batch=10_000, workers=2), Run(tmp_path / "run")).train()
+
+
+@pytest.mark.parametrize("game", [CHESS, OpenSpielGame("tic_tac_toe")], ids=lambda game: game.name)
+def test_a_game_with_a_board_learns_its_usual_opening(tmp_path: Path, game: Game) -> None:
+    openings(game, 40).save(tmp_path / "data")
+    run = Run(tmp_path / "run")
+    fit(game, tmp_path / "data", replace(TINY, tokens=1500, batch=25, mixed=True), run)
+    assert log(run)[-1]["held_out_nll"] < 0.3 * math.log(len(game.vocabulary))
