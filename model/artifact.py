@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.games import Game, load_game
 
@@ -36,7 +36,7 @@ class StateTensor(BaseModel):
     output: str
     dtype: Literal["uint8", "float32"]
     shape: tuple[int, ...]
-    initial: int = 0
+    initial: int = Field(0, ge=0, le=255)
     """The value of every element before the first step."""
 
 
@@ -91,6 +91,7 @@ class Artifact:
             raise ArtifactError(f"{folder / MANIFEST}: sha256 does not name {GRAPH}")
         try:
             game = load_game(manifest.game, manifest.vocabulary)
+            state_record(manifest.state)
         except ValueError as error:
             raise ArtifactError(f"{folder / MANIFEST}: {error}") from None
         if game.vocabulary.names != manifest.vocabulary:

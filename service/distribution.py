@@ -38,4 +38,4 @@ class Distribution:
     def surprisal(self, move: int) -> float:
         """Give −ln p of a candidate, in nats."""
         index = move if self.moves is None else self.moves.index(move)
-        return -float(self.log_p[index])
+        return 0.0 - float(self.log_p[index])  # of a certain move 0.0, not −0.0

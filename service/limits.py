@@ -1,9 +1,13 @@
-"""Reads request bodies as they arrive and refuses one that is larger than it may be, before it is all there."""
+"""Reads requests and refuses those that hold more than the settings allow: bodies as they arrive, then their moves."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import TooLarge
 from service.routes import ProblemJson
+from service.settings import Settings
 
 # More digits than any limit has; Python refuses to read a number of thousands.
 _DIGITS = 20
@@ -47,3 +51,20 @@ class BodyLimit:
         # The connection is closed, since what is left of the body would be read as the next request.
         answer = ProblemJson(error.body(), status_code=error.status, headers={"Connection": "close"})
         await answer(scope, receive, send)
+
+
+def check_sequences(lengths: Sequence[int], settings: Settings) -> int:
+    """Give the number of moves in all; TooLarge says which limit a request of such sequences passes."""
+    if len(lengths) > settings.max_sequences:
+        raise TooLarge(f"{len(lengths)} sequences; a request holds at most {settings.max_sequences}")
+    for number, length in enumerate(lengths):
+        check_moves(length, settings, sequence=number)
+    if sum(lengths) > settings.max_plies:
+        raise TooLarge(f"{sum(lengths)} moves in all; a request holds at most {settings.max_plies}")
+    return sum(lengths)
+
+
+def check_moves(moves: int, settings: Settings, **where: Any) -> None:
+    """Pass a game of so many moves; TooLarge if no game may be as long."""
+    if moves > settings.max_moves:
+        raise TooLarge(f"{moves} moves; a game holds at most {settings.max_moves}", **where)

@@ -45,10 +45,16 @@ class Models:
     """All loaded models, by name and version."""
 
     def __init__(self, models: list[Model], default: str) -> None:
-        """Take the models, each name's newest version last; ArtifactError if none is named ``default``."""
+        """Take the models, each name's newest version last.
+
+        ArtifactError if none is named ``default``, or two have the same name and version.
+        """
         self._models: dict[str, dict[str, Model]] = {}
         for model in models:
-            self._models.setdefault(model.name, {})[model.version] = model
+            versions = self._models.setdefault(model.name, {})
+            if model.version in versions:
+                raise ArtifactError(f"two folders hold {model.name}/{model.version}: remove one, or export it anew")
+            versions[model.version] = model
         if default not in self._models:
             raise ArtifactError(f"no model is named {default!r}: there are {', '.join(sorted(self._models))}")
         self.default = default

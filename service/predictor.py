@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.games import Position, encode_context
-from service import schemas
+from model.games import encode_context
+from service import answers, schemas
 from service.distribution import Distribution
-from service.errors import BadContext, BadMove, PlyConflict, SessionExists, TooLarge, UnknownSession
+from service.errors import BadContext, BadMove, PlyConflict, SessionExists, UnknownSession
 from service.grouping import Group
+from service.limits import check_moves, check_sequences
 from service.line import Line
 from service.models import Model, Models
 from service.positions import Positions
@@ -50,17 +51,17 @@ class Predictor:
         """Answer whole games; nothing is kept."""
         model = self._models.get(request.model)
         sequences = [(s, {}) if isinstance(s, list) else (s.moves, s.context) for s in request.sequences]
-        plies = self._check_size(sequences)
+        plies = check_sequences([len(moves) for moves, _ in sequences], self._settings)
         lines = await _on_thread_if(plies > _LONG, self._lines, model, request, sequences)
         every = request.score or request.each_ply
         await asyncio.gather(*(line.run(model.scheduler, every=every) for line in lines))
-        predictions = await _on_thread_if(plies > _LONG, _predictions, request, lines)
-        return {"model": _model_id(model), "predictions": predictions}
+        predictions = await _on_thread_if(plies > _LONG, answers.predictions, request, lines)
+        return {"model": answers.model_id(model), "predictions": predictions}
 
     async def create(self, request: schemas.CreateRequest) -> schemas.CreateAnswer:
         """Open a session; SessionExists if its id is in use."""
         model = self._models.get(request.model)
-        self._check_moves(len(request.moves))
+        check_moves(len(request.moves), self._settings)
         line = self._begin(model, request.context)
         await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
         await line.run(model.scheduler)
@@ -79,8 +80,8 @@ class Predictor:
         if not await self._commit(Commit(session, expected=None)):
             raise SessionExists(f"session {session.id!r} exists; choose another id, or none to be given one")
         self._positions.advance(model.game, (), session.moves, line.position)
-        following = _top(line.position, line.predictions[-1], request.top_k)
-        return {"session": session.id, "model": _model_id(model), "ply": session.ply, "next": following}
+        following = answers.likeliest(line.position, line.predictions[-1], request.top_k)
+        return {"session": session.id, "model": answers.model_id(model), "ply": session.ply, "next": following}
 
     async def play(self, id_: str, request: schemas.MovesRequest) -> schemas.MovesAnswer:
         """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes.
@@ -95,7 +96,7 @@ class Predictor:
             session = await self._session(id_)
             if request.ply not in (None, session.ply):
                 return await self._repeat(session, request)
-            self._check_moves(session.ply + len(request.moves))
+            check_moves(session.ply + len(request.moves), self._settings)
             model = self._models.serving(session.model, session.version)
             line = self._resume(model, session)
             await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
@@ -103,7 +104,7 @@ class Predictor:
             after = _extended(session, model, line)
             if await self._commit(Commit(after, expected=session.revision)):
                 self._positions.advance(model.game, session.moves, after.moves, line.position)
-                return _played(after, session.ply, after.ply, line.position, line.predictions[-1], request.top_k)
+                return answers.played(after, session.ply, after.ply, line, request.top_k)
         raise PlyConflict("others kept playing in this session; send the ply you expect", ply=session.ply)
 
     async def get(self, id_: str, top_k: int) -> schemas.SessionAnswer:
@@ -114,12 +115,12 @@ class Predictor:
         await line.run(model.scheduler)
         return {
             "session": session.id,
-            "model": _model_id(model),
+            "model": answers.model_id(model),
             "context": session.context,
             "ply": session.ply,
-            "moves": _written(model.game.new_position(), session.moves),
+            "moves": answers.written_moves(model.game.new_position(), session.moves),
             "surprisal": _surprisal(session, line).tolist(),
-            "next": _top(line.position, line.predictions[-1], top_k),
+            "next": answers.likeliest(line.position, line.predictions[-1], top_k),
         }
 
     async def delete(self, id_: str) -> None:
@@ -154,7 +155,7 @@ class Predictor:
         if tuple(repeated.moves) != session.moves[:after]:
             raise conflict
         await repeated.run(model.scheduler)
-        return _played(session, before, after, repeated.position, repeated.predictions[-1], request.top_k)
+        return answers.played(session, before, after, repeated, request.top_k)
 
     def _begin(self, model: Model, context: Mapping[str, Any], **options: Any) -> Line:
         """Give the line at the start of a game; BadContext if the context is none of the game's."""
@@ -192,22 +193,6 @@ class Predictor:
             lines.append(line)
         return lines
 
-    def _check_size(self, sequences: Sequence[tuple[list[str], Mapping[str, Any]]]) -> int:
-        """Give the number of moves in all; TooLarge says which limit a request passes."""
-        settings = self._settings
-        if len(sequences) > settings.max_sequences:
-            raise TooLarge(f"{len(sequences)} sequences; a request holds at most {settings.max_sequences}")
-        for number, (moves, _) in enumerate(sequences):
-            self._check_moves(len(moves), sequence=number)
-        plies = sum(len(moves) for moves, _ in sequences)
-        if plies > settings.max_plies:
-            raise TooLarge(f"{plies} moves in all; a request holds at most {settings.max_plies}")
-        return plies
-
-    def _check_moves(self, moves: int, **where: Any) -> None:
-        if moves > self._settings.max_moves:
-            raise TooLarge(f"{moves} moves; a game holds at most {self._settings.max_moves}", **where)
-
 
 async def _on_thread_if(long: bool, function: Any, *arguments: Any) -> Any:
     return await asyncio.to_thread(function, *arguments) if long else function(*arguments)
@@ -215,10 +200,6 @@ async def _on_thread_if(long: bool, function: Any, *arguments: Any) -> Any:
 
 def _unknown(id_: str) -> UnknownSession:
     return UnknownSession(f"no session is named {id_!r}")
-
-
-def _model_id(model: Model) -> schemas.ModelId:
-    return {"name": model.name, "version": model.version}
 
 
 def _extended(session: Session, model: Model, line: Line) -> Session:
@@ -239,47 +220,3 @@ def _surprisal(session: Session, line: Line) -> npt.NDArray[np.float32]:
     """Give the surprisal of every move of a session and of the line that goes on from it, or began it anew."""
     played = np.array(line.surprisal(), np.float32)
     return played if line.known is None else np.concatenate([session.surprisal, played])
-
-
-def _played(
-    session: Session, before: int, after: int, position: Position, prediction: Distribution, top_k: int
-) -> schemas.MovesAnswer:
-    surprisal = session.surprisal[before:after].tolist()
-    return {"session": session.id, "ply": after, "surprisal": surprisal, "next": _top(position, prediction, top_k)}
-
-
-def _top(position: Position, prediction: Distribution, count: int) -> list[schemas.NextMove]:
-    """Write the likeliest moves; one that is not legal, in a distribution over all moves, goes by its name."""
-    return [_next(position, move, probability) for move, probability in prediction.top(count)]
-
-
-def _next(position: Position, move: int, probability: float) -> schemas.NextMove:
-    written = position.notation(move)
-    if written.san is None:
-        return {"move": written.move, "probability": probability}
-    return {"move": written.move, "san": written.san, "probability": probability}
-
-
-def _written(position: Position, moves: Sequence[int]) -> list[str]:
-    """Write the moves of a whole game."""
-    written = []
-    for move in moves:
-        written.append(position.notation(move).move)
-        position.play(move)
-    return written
-
-
-def _predictions(request: schemas.PredictRequest, lines: Sequence[Line]) -> list[schemas.Prediction]:
-    return [_prediction(request, line) for line in lines]
-
-
-def _prediction(request: schemas.PredictRequest, line: Line) -> schemas.Prediction:
-    following = _top(line.position, line.predictions[-1], request.top_k)
-    answer: schemas.Prediction = {"ply": len(line.moves), "next": following}
-    if request.score:
-        answer["surprisal"] = np.array(line.surprisal(), np.float32).tolist()
-    if request.each_ply:
-        at_each = zip(line.positions, line.predictions, strict=True)
-        answer["moves"] = [p.notation(m).move for p, m in zip(line.positions, line.moves, strict=False)]
-        answer["plies"] = [{"ply": ply, "next": _top(*at, request.top_k)} for ply, at in enumerate(at_each)]
-    return answer
