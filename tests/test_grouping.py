@@ -1,0 +1,121 @@
+"""Single items that come at the same time go into one call, and whatever becomes of it reaches every one of them."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from service.errors import Problem, StoreFailed, UnknownSession
+from service.grouping import Group
+
+
+class Square:
+    """Squares what it is given, and can be held while it does; 0 fails, 1 is a problem, 2 is forgotten."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.begun = threading.Semaphore(0)
+        self.free = threading.Event()
+        self.free.set()
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.calls.append(list(items))
+        self.begun.release()
+        self.free.wait()
+        if 0 in items:
+            raise OSError("no space left")
+        if 1 in items:
+            raise UnknownSession("nobody is there")
+        return [item * item for item in items if item != 2]
+
+
+@pytest.fixture
+def square() -> Square:
+    return Square()
+
+
+@pytest.fixture
+def group(square: Square) -> Iterator[Group[int, int]]:
+    with ThreadPoolExecutor(1) as executor:
+        yield Group(square, executor)
+        square.free.set()
+
+
+async def begin(group: Group[int, int], square: Square, first: int, *others: int) -> list[asyncio.Task[int]]:
+    """Let ``first`` be in a call that is held, and the others wait behind it."""
+    square.free.clear()
+    tasks = [asyncio.create_task(group(first))]
+    await asyncio.to_thread(square.begun.acquire)
+    tasks += [asyncio.create_task(group(item)) for item in others]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_items_that_come_together_share_a_call_and_get_their_own_results(group, square):
+    async def test() -> None:
+        assert await asyncio.gather(*map(group, range(3, 9))) == [9, 16, 25, 36, 49, 64]
+        assert square.calls == [[3, 4, 5, 6, 7, 8]]
+
+    asyncio.run(test())
+
+
+def test_what_comes_while_a_call_runs_goes_into_the_next(group, square):
+    async def test() -> None:
+        tasks = await begin(group, square, 3, 4, 5, 6)
+        square.free.set()
+        assert await asyncio.gather(*tasks) == [9, 16, 25, 36]
+        assert square.calls == [[3], [4, 5, 6]]
+        assert await group(7) == 49
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("bad", "error"), [(0, StoreFailed), (1, UnknownSession), (2, StoreFailed)])
+def test_a_failure_reaches_everyone_in_the_call_and_nobody_else(group, square, bad: int, error: type[Problem]):
+    async def test() -> None:
+        tasks = await begin(group, square, 3, 4, bad, 5)
+        square.free.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[0] == 9
+        assert [type(result) for result in results[1:]] == [error] * 3
+        assert await group(6) == 36
+        assert square.calls == [[3], [4, bad, 5], [6]]
+
+    asyncio.run(test())
+
+
+def test_a_failure_of_the_store_says_what_failed(group):
+    async def test() -> None:
+        with pytest.raises(StoreFailed) as failure:
+            await group(0)
+        assert str(failure.value.__cause__) == "no space left"
+
+    asyncio.run(test())
+
+
+def test_a_waiter_that_is_cancelled_does_not_break_the_others(group, square):
+    async def test() -> None:
+        tasks = await begin(group, square, 3, 4, 5)
+        for task in tasks[:2]:
+            task.cancel()
+        await asyncio.wait(tasks[:2])
+        square.free.set()
+        assert await tasks[2] == 25
+        assert [task.cancelled() for task in tasks] == [True, True, False]
+        assert await group(6) == 36
+
+    asyncio.run(test())
+
+
+def test_a_waiter_that_is_cancelled_does_not_break_a_call_that_fails(group, square):
+    async def test() -> None:
+        tasks = await begin(group, square, 0, 4)
+        tasks[0].cancel()
+        await asyncio.wait(tasks[:1])
+        square.free.set()
+        assert await tasks[1] == 16
+
+    asyncio.run(test())

@@ -1,0 +1,256 @@
+"""Continuous batching, over an engine of a dozen lines whose ticks a test can count and hold."""
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from service.errors import EngineFailed
+from service.scheduler import Outcome, Scheduler, Step
+
+
+class Engine:
+    """Doubles its inputs; the state is every input so far. A tick with a negative input fails."""
+
+    def __init__(self) -> None:
+        self.ticks: list[list[int]] = []
+        self.begun = threading.Semaphore(0)
+        self.free = threading.Event()
+        self.free.set()
+
+    def step(self, inputs: Sequence[int], states: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+        self.ticks.append(list(inputs))
+        self.begun.release()
+        self.free.wait()
+        if min(inputs) < 0:
+            raise RuntimeError("the engine is on fire")
+        return [2 * value for value in inputs], [s + bytes([v]) for v, s in zip(inputs, states, strict=True)]
+
+    def tick_of(self, value: int) -> int:
+        return next(number for number, tick in enumerate(self.ticks) if value in tick)
+
+
+def steps_of(*values: int) -> list[Step[int]]:
+    return [Step(value, lambda output: output) for value in values]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def scheduler(engine: Engine) -> Iterator[Scheduler[int]]:
+    scheduler = Scheduler(engine, max_batch=4)
+    yield scheduler
+    engine.free.set()
+    scheduler.close()
+
+
+def run(test: Coroutine[Any, Any, None], caplog: pytest.LogCaptureFixture) -> None:
+    """Run a test in a loop of its own; nothing may be left running in it, nor an error that nobody saw."""
+
+    async def checked() -> None:
+        await test
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with caplog.at_level(logging.WARNING, logger="asyncio"):
+        asyncio.run(checked())
+        gc.collect()
+    assert not caplog.records
+
+
+def test_a_job_gets_its_answers_in_order_and_its_last_state(scheduler, engine, caplog):
+    async def test() -> None:
+        assert await scheduler.run(b"\x09", steps_of(1, 2, 3)) == Outcome([2, 4, 6], b"\x09\x01\x02\x03")
+        assert engine.ticks == [[1], [2], [3]]
+
+    run(test(), caplog)
+
+
+def test_only_steps_that_are_read_are_answered(scheduler, caplog):
+    async def test() -> None:
+        steps = [Step(1), Step(2, str), Step(3), Step(4, float)]
+        assert (await scheduler.run(b"", steps)).answers == ["4", 8.0]
+
+    run(test(), caplog)
+
+
+def test_a_job_without_steps_is_through_at_once(scheduler, engine, caplog):
+    async def test() -> None:
+        assert await scheduler.run(b"state", []) == Outcome([], b"state")
+        assert not engine.ticks
+
+    run(test(), caplog)
+
+
+def test_jobs_of_any_length_get_their_own_answers(scheduler, engine, caplog):
+    async def test() -> None:
+        jobs = [[(7 * job + step) % 100 for step in range(job % 9)] for job in range(50)]
+        outcomes = await asyncio.gather(*(scheduler.run(bytes([job]), steps_of(*jobs[job])) for job in range(50)))
+        assert [outcome.answers for outcome in outcomes] == [[2 * value for value in job] for job in jobs]
+        assert [outcome.state for outcome in outcomes] == [bytes([job, *jobs[job]]) for job in range(50)]
+        assert sum(map(len, engine.ticks)) == sum(map(len, jobs))
+
+    run(test(), caplog)
+
+
+def test_ticks_are_full_while_enough_jobs_wait_and_never_fuller(scheduler, engine, caplog):
+    async def test() -> None:
+        await asyncio.gather(*(scheduler.run(b"", steps_of(1, 2, 3)) for _ in range(10)))
+        assert [len(tick) for tick in engine.ticks] == [4, 4, 4, 4, 4, 4, 4, 2]
+
+    run(test(), caplog)
+
+
+def test_what_comes_during_a_tick_shares_the_next_one(scheduler, engine, caplog):
+    async def test() -> None:
+        engine.free.clear()
+        first = asyncio.create_task(scheduler.run(b"", steps_of(1)))
+        await asyncio.to_thread(engine.begun.acquire)
+        others = [asyncio.create_task(scheduler.run(b"", steps_of(value))) for value in (2, 3, 4)]
+        await asyncio.sleep(0)
+        engine.free.set()
+        await asyncio.gather(first, *others)
+        assert engine.ticks == [[1], [2, 3, 4]]
+
+    run(test(), caplog)
+
+
+def test_a_long_job_never_blocks_short_ones(scheduler, engine, caplog):
+    async def test() -> None:
+        long = asyncio.create_task(scheduler.run(b"", [Step(0)] * 2000))
+        await asyncio.to_thread(engine.begun.acquire)
+        for value in range(1, 30):
+            before = len(engine.ticks)
+            await scheduler.run(b"", steps_of(value))
+            assert engine.tick_of(value) <= before + 1
+        assert not long.done()
+        assert len((await long).state) == 2000
+        assert len(engine.ticks) == 2000
+
+    run(test(), caplog)
+
+
+def test_more_long_jobs_than_a_tick_has_rows_take_turns_with_a_short_one(scheduler, engine, caplog):
+    async def test() -> None:
+        long = [asyncio.create_task(scheduler.run(b"", [Step(0)] * 500)) for _ in range(16)]
+        await asyncio.to_thread(engine.begun.acquire)
+        before = len(engine.ticks)
+        await scheduler.run(b"", steps_of(1))
+        assert engine.tick_of(1) <= before + 16 // 4 + 1
+        await asyncio.gather(*long)
+
+    run(test(), caplog)
+
+
+def test_a_request_that_is_cancelled_leaves_its_rows(scheduler, engine, caplog):
+    async def test() -> None:
+        engine.free.clear()
+        leaving = asyncio.create_task(scheduler.run(b"", steps_of(*[7] * 100)))
+        waiting = asyncio.create_task(scheduler.run(b"", steps_of(8)))
+        staying = asyncio.create_task(scheduler.run(b"", steps_of(1, 2, 3)))
+        await asyncio.to_thread(engine.begun.acquire)
+        late = asyncio.create_task(scheduler.run(b"", steps_of(9)))
+        await asyncio.sleep(0)
+        for task in (leaving, late):
+            task.cancel()
+        await asyncio.wait([leaving, late])
+        engine.free.set()
+        assert (await staying).answers == [2, 4, 6]
+        assert (await waiting).answers == [16]
+        assert leaving.cancelled()
+        assert late.cancelled()
+        assert engine.ticks == [[7, 8, 1], [2], [3]]
+
+    run(test(), caplog)
+
+
+def test_a_failure_of_the_engine_reaches_every_job_of_the_tick_and_no_other(scheduler, engine, caplog):
+    async def test() -> None:
+        jobs = [[1, 2], [-1], [3, 4], [5], [6, 7]]
+        results = await asyncio.gather(*(scheduler.run(b"", steps_of(*job)) for job in jobs), return_exceptions=True)
+        assert [type(result) for result in results] == [EngineFailed] * 4 + [Outcome]
+        assert {str(result.__cause__) for result in results[:4]} == {"the engine is on fire"}
+        assert results[4].answers == [12, 14]
+        assert engine.ticks == [[1, -1, 3, 5], [6], [7]]
+        assert (await scheduler.run(b"", steps_of(8))).answers == [16]
+
+    run(test(), caplog)
+
+
+def test_a_job_can_fail_at_its_last_step(scheduler, engine, caplog):
+    async def test() -> None:
+        with pytest.raises(EngineFailed):
+            await scheduler.run(b"", steps_of(1, 2, -3))
+        assert engine.ticks == [[1], [2], [-3]]
+
+    run(test(), caplog)
+
+
+def test_a_reader_that_fails_hurts_its_own_job_and_no_other(scheduler, engine, caplog):
+    def refuse(output: int) -> int:
+        raise ValueError(f"cannot read {output}")
+
+    async def test() -> None:
+        bad = [Step(3, refuse), Step(4)]
+        jobs = [steps_of(1, 2), bad, steps_of(5, 6)]
+        results = await asyncio.gather(*(scheduler.run(b"", job) for job in jobs), return_exceptions=True)
+        assert [result.answers for result in (results[0], results[2])] == [[2, 4], [10, 12]]
+        assert isinstance(results[1], EngineFailed)
+        assert str(results[1].__cause__) == "cannot read 6"
+        assert engine.ticks == [[1, 3, 5], [2, 6]]
+        assert (await scheduler.run(b"", steps_of(8))).answers == [16]
+
+    run(test(), caplog)
+
+
+def test_everything_cancelled_leaves_a_scheduler_that_works(scheduler, engine, caplog):
+    async def test() -> None:
+        engine.free.clear()
+        tasks = [asyncio.create_task(scheduler.run(b"", steps_of(1, 2, 3))) for _ in range(9)]
+        await asyncio.to_thread(engine.begun.acquire)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        engine.free.set()
+        assert (await scheduler.run(b"", steps_of(4))).answers == [8]
+        assert engine.ticks == [[1, 1, 1, 1], [4]]
+
+    run(test(), caplog)
+
+
+def test_nothing_of_a_job_is_kept_when_it_is_through(scheduler, caplog):
+    class Reader:
+        def __call__(self, output: int) -> int:
+            return output
+
+    async def test() -> None:
+        reader, leaver = Reader(), Reader()
+        kept = [weakref.ref(reader), weakref.ref(leaver)]
+        left = asyncio.create_task(scheduler.run(b"", [Step(1, leaver)] * 50))
+        await scheduler.run(b"", [Step(1, reader)] * 3)
+        left.cancel()
+        await asyncio.wait([left])
+        del reader, leaver, left
+        await scheduler.run(b"", steps_of(1))
+        gc.collect()
+        assert [reference() for reference in kept] == [None, None]
+
+    run(test(), caplog)
+
+
+def test_a_scheduler_that_was_closed_refuses(caplog):
+    async def test() -> None:
+        scheduler = Scheduler(Engine(), max_batch=4)
+        scheduler.close()
+        with pytest.raises(EngineFailed):
+            await scheduler.run(b"", steps_of(1))
+
+    run(test(), caplog)
