@@ -1,5 +1,6 @@
 """Reads the names of a game's moves and gives the ids the network knows them by."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ class Vocabulary:
     def ids(self) -> dict[str, int]:
         """The id of each name."""
         return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that another vocabulary, or another order of the same moves, does not share."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         """Give the number of moves that can be predicted."""

@@ -50,6 +50,12 @@ class PlyConflict(Problem):
     status, code = 409, "ply_conflict"
 
 
+class ModelChanged(Problem):
+    """The model that serves a session's name now has other moves; the session cannot go on with it."""
+
+    status, code = 409, "model_changed"
+
+
 class TooLarge(Problem):
     """More than one request may ask for."""
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from model.games import encode_context
 from service import answers, schemas
 from service.distribution import Distribution
-from service.errors import BadContext, BadMove, PlyConflict, SessionExists, UnknownSession
+from service.errors import BadContext, BadMove, ModelChanged, PlyConflict, SessionExists, UnknownSession
 from service.grouping import Group
 from service.limits import check_moves, check_sequences
 from service.line import Line
@@ -70,6 +70,7 @@ class Predictor:
             model=model.name,
             version=model.version,
             graph=model.graph,
+            vocabulary=model.game.vocabulary.fingerprint,
             context={name: value for name, value in request.context.items() if value is not None},
             moves=tuple(line.moves),
             surprisal=np.array(line.surprisal(), np.float32),
@@ -97,7 +98,7 @@ class Predictor:
             if request.ply not in (None, session.ply):
                 return await self._repeat(session, request)
             check_moves(session.ply + len(request.moves), self._settings)
-            model = self._models.serving(session.model, session.version)
+            model = self._serving(session)
             line = self._resume(model, session)
             await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
             await line.run(model.scheduler)
@@ -110,7 +111,7 @@ class Predictor:
     async def get(self, id_: str, top_k: int) -> schemas.SessionAnswer:
         """Give a session as it stands."""
         session = await self._session(id_)
-        model = self._models.serving(session.model, session.version)
+        model = self._serving(session)
         line = self._resume(model, session)
         await line.run(model.scheduler)
         return {
@@ -138,9 +139,17 @@ class Predictor:
             raise _unknown(id_)
         return session
 
+    def _serving(self, session: Session) -> Model:
+        """Give the model that serves a session; ModelChanged if it numbers its moves in another way."""
+        model = self._models.serving(session.model, session.version)
+        if model.game.vocabulary.fingerprint != session.vocabulary:
+            has = f"{model.name}/{model.version} has another vocabulary than session {session.id!r} was played with"
+            raise ModelChanged(f"{has}: delete the session, or serve {session.model}/{session.version} as it was")
+        return model
+
     async def _repeat(self, session: Session, request: schemas.MovesRequest) -> schemas.MovesAnswer:
         """Answer moves that were played already as they were answered then; PlyConflict if others were."""
-        model = self._models.serving(session.model, session.version)
+        model = self._serving(session)
         before = request.ply or 0
         after = before + len(request.moves)
         conflict = PlyConflict(f"session {session.id!r} is at ply {session.ply}, not {before}", ply=session.ply)

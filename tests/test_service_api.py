@@ -425,6 +425,19 @@ async def test_a_session_is_read_anew_when_its_model_was_exported_again(tmp_path
     assert session["surprisal"] != before["surprisal"]
 
 
+async def test_a_session_is_not_read_with_the_moves_of_another_vocabulary(tmp_path: Path):
+    settings = Settings(artifacts=tmp_path / "artifacts", data_dir=tmp_path / "data", model="words")
+    write_artifact(settings.artifacts / "words" / "1", TokenGame(COLOURS))
+    async with serving(settings) as client:
+        await open_session(client, ["red", "green"], model="words")
+    write_artifact(settings.artifacts / "words" / "1", TokenGame(reversed(COLOURS)))
+    async with serving(settings) as client:
+        for method, path, body in [("GET", "", None), ("POST", "/moves", {"moves": ["red"]})]:
+            problem = await client.problem(method, f"/sessions/game{path}", body)
+            assert (problem["status"], problem["code"]) == (409, "model_changed")
+        await client.ok("DELETE", "/sessions/game")
+
+
 async def test_a_session_stays_with_its_version_while_that_is_there(tmp_path: Path):
     game, moves = TokenGame(COLOURS), ["red", "green", "green", "black", "white"]
     settings = Settings(artifacts=tmp_path / "artifacts", data_dir=tmp_path / "data", model="colours")

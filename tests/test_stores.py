@@ -20,7 +20,9 @@ from service.settings import Settings
 def make_session(id_: str = "a", revision: int = 1, moves: tuple[int, ...] = (3, 1, 2)) -> Session:
     surprisal = np.linspace(0.5, 2, len(moves), dtype=np.float32)
     following = np.array([-0.1, -2.5], np.float32)
-    return Session(id_, "chess", "1", "f00d", {"white_elo": 1500}, moves, surprisal, following, b"\x00state", revision)
+    return Session(
+        id_, "chess", "1", "f00d", "beef", {"white_elo": 1500}, moves, surprisal, following, b"\x00state", revision
+    )
 
 
 def fields(session: Session | None) -> tuple[object, ...]:
@@ -107,13 +109,14 @@ revisions = st.integers(0, (1 << 63) - 1)
 contexts = st.dictionaries(names, st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | names, max_size=4)
 
 
-@given(names, names, names, names, contexts, ids, float32s, st.binary(max_size=100), revisions, st.data())
-@example("", "", "", "", {}, (), np.zeros(0, np.float32), b"", 0, None)
+@given(names, names, names, names, names, contexts, ids, float32s, st.binary(max_size=100), revisions, st.data())
+@example("", "", "", "", "", {}, (), np.zeros(0, np.float32), b"", 0, None)
 def test_a_record_holds_a_session_bit_for_bit(
     id_: str,
     model: str,
     version: str,
     graph: str,
+    vocabulary: str,
     context: dict[str, int | str | None],
     moves: tuple[int, ...],
     following: np.ndarray,
@@ -123,7 +126,7 @@ def test_a_record_holds_a_session_bit_for_bit(
 ):
     drawn = arrays.arrays(np.float32, len(moves), elements=st.floats(width=32))
     surprisal = data.draw(drawn) if data else np.zeros(0, np.float32)
-    session = Session(id_, model, version, graph, context, moves, surprisal, following, state, revision)
+    session = Session(id_, model, version, graph, vocabulary, context, moves, surprisal, following, state, revision)
     assert fields(Session.unpack(session.pack())) == fields(session)
 
 

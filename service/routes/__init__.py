@@ -30,7 +30,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     texts = {
         400: "The body is not JSON.",
         404: "No such model or session.",
-        409: "The ply or the id is taken; `ply` says where the session stands.",
+        409: "The id is taken, the session stands at another ply, which `ply` says, or its model has other moves now.",
         413: "More than a request may hold.",
         415: "The content type is not JSON.",
         422: "The body is not as described, or a move is unknown or illegal; nothing was applied.",

@@ -30,7 +30,7 @@ def session_routes(predictor: Predictor) -> APIRouter:
         """Play moves, all or none, and predict what comes next."""
         return Json(await predictor.play(session, request))
 
-    @router.get("/{session}", response_model=schemas.SessionAnswer, responses=problems(404, 422, 503))
+    @router.get("/{session}", response_model=schemas.SessionAnswer, responses=problems(404, 409, 422, 503))
     async def get(session: Id, top_k: Annotated[schemas.TopK, Query()] = 5) -> Response:
         """Give a session as it stands."""
         return Json(await predictor.get(session, top_k))

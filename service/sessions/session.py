@@ -28,6 +28,8 @@ class Session:
     version: str
     graph: str
     """SHA-256 of the graph that ``state`` and ``next`` are from."""
+    vocabulary: str
+    """Fingerprint of the vocabulary whose ids ``moves`` are."""
     context: dict[str, Any]
     moves: tuple[int, ...]
     surprisal: npt.NDArray[np.float32] = field(compare=False)
@@ -43,7 +45,9 @@ class Session:
 
     def pack(self) -> bytes:
         """Give the record."""
-        head = orjson.dumps([self.id, self.model, self.version, self.graph, self.context, self.revision])
+        head = orjson.dumps(
+            [self.id, self.model, self.version, self.graph, self.vocabulary, self.context, self.revision]
+        )
         moves = np.array(self.moves, np.uint16 if max(self.moves, default=0) < 1 << 16 else np.uint32)
         sizes = len(head), moves.itemsize, len(self.moves), len(self.next), len(self.state)
         parts = head, moves.tobytes(), self.surprisal.tobytes(), self.next.tobytes(), self.state
@@ -57,12 +61,13 @@ class Session:
             raise ValueError(f"session record of format {found}; this version reads format {_RECORD_FORMAT}")
         edges = np.cumsum([_HEAD.size, head_size, plies * move_size, plies * 4, candidates * 4, state_size]).tolist()
         head, moves, surprisal, following, state = (record[start:end] for start, end in pairwise(edges))
-        id_, model, version, graph, context, revision = orjson.loads(head)
+        id_, model, version, graph, vocabulary, context, revision = orjson.loads(head)
         return cls(
             id=id_,
             model=model,
             version=version,
             graph=graph,
+            vocabulary=vocabulary,
             context=context,
             moves=tuple(np.frombuffer(moves, f"<u{move_size}").tolist()),
             surprisal=np.frombuffer(surprisal, np.float32),
