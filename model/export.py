@@ -19,11 +19,13 @@ from onnx import TensorProto, helper
 from safetensors.torch import load_file, save_file
 
 from model.artifact import CELLS, GRAPH, LOGITS, SEEN, TOKENS, WEIGHTS, Artifact, write_manifest
-from model.dataset import Packed, collate
+from model.batches import collate
+from model.dataset import Packed
 from model.games import Game
+from model.int8 import Int8Ops
 from model.network import Block, BoardEncoder, MoveHead, NextMove, Shape
 from model.runner import StepRunner
-from model.stepgraph import Array, FloatOps, Int8Ops, Lookup, Ops, Signal
+from model.stepgraph import Array, FloatOps, Lookup, Ops, Signal
 
 TOLERANCE = 1e-4
 # Calibration clips what is rarer than this: a range that reaches the rarest peak leaves few steps for the rest.

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.artifact import LOGITS, StateTensor
-from model.dataset import Packed, collate
+from model.batches import collate
+from model.dataset import Packed
 from model.games import Game
 from model.runtime import open_session
 

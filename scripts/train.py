@@ -16,7 +16,8 @@ from model.export import ExportError
 from model.games import Game, load_game
 from model.games.records import read_records
 from model.network import Shape
-from model.training import Run, Settings, fit
+from model.run import Run, Settings
+from model.training import fit
 from model.vocabulary import Vocabulary
 from scripts.export import export_run
 

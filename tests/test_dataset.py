@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import dataset
-from model.dataset import Packed, Report, Source, bucket, collate, describe_sources, encode, pack, save_description
+from model.batches import bucket, collate
+from model.dataset import Packed, Report, Source, describe_sources, encode, pack, save_description
 from model.games import Chess, Game, OpenSpielGame, TokenGame
 from model.games.records import Record
 

@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from model.dataset import Packed, bucket, collate
+from model.batches import bucket, collate
+from model.dataset import Packed
 from model.games import Chess, Game, OpenSpielGame, TokenGame
 from model.network import NextMove, Shape
-from model.training import Progress, Run, Settings, Trainer, fit, held_out_games, learning_rate
+from model.run import Run, Settings
+from model.training import Progress, Trainer, fit, held_out_games, learning_rate
 
 CHESS, LETTERS = Chess(), TokenGame("abcde")
 TINY = Settings(
