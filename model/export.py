@@ -23,7 +23,7 @@ from model.batches import collate
 from model.dataset import Packed
 from model.games import Game
 from model.int8 import Int8Ops
-from model.network import Block, BoardEncoder, MoveHead, NextMove, Shape
+from model.network import FLOOR, Block, BoardEncoder, MoveHead, NextMove, Shape
 from model.runner import StepRunner
 from model.stepgraph import Array, FloatOps, Lookup, Ops, Signal
 
@@ -68,6 +68,7 @@ def write_step(ops: Ops, game: Game, network: NextMove) -> onnx.ModelProto:
     scores = ops.product(memory, linear["weight"].T, linear["bias"])
     if network.head is not None and features is not None:
         scores = ops.node("Add", scores, _write_head(ops, network.head, features, memory))
+    scores = ops.node("Clip", scores, ops.constant(np.float32(FLOOR)))
     ops.output(LOGITS, scores, "float32", len(game.vocabulary))
     return ops.model()
 
@@ -156,8 +157,7 @@ def calibrate(game: Game, network: NextMove, packed: Packed, games: npt.NDArray[
 def parity(game: Game, network: NextMove, graph: onnx.ModelProto, ops: Ops, packed: Packed) -> float:
     """Give the largest |difference| between the logits of graph and network over whole games.
 
-    The network runs in float64: in float32 its own rounding is larger than the graph's (logits of moves that are out
-    of the question reach −150).
+    The network runs in float64: in float32 its own rounding is larger than the graph's.
     """
     runner, network = StepRunner(graph.SerializeToString(), ops.state), deepcopy(network).double().eval()
     expected: dict[int, npt.NDArray[np.float64]] = {}

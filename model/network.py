@@ -12,6 +12,10 @@ from model.games import Game
 # Boards that go through the convolutions at a time: so many fit the caches of a processor.
 _CHUNK = 256
 
+# No score is lower: e⁻⁵⁰ is out of the question, and the further scores run off (illegal moves reach −150), the fewer
+# digits float32 has left for graph and network to agree in.
+FLOOR = -50.0
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -172,4 +176,4 @@ class NextMove(nn.Module):
         scores: Tensor = self.linear(memory)
         if self.head is not None and features is not None:
             scores = scores + self.head(features, memory)
-        return scores, state
+        return scores.clamp(min=FLOOR), state

@@ -50,6 +50,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
         "--games", type=_source, nargs="+", required=True, metavar="FILE", help="FILE or FILE@N: 1 in N"
     )
     parser.add_argument("--until", default="", metavar="DAY", help="leave out games of this day and later")
+    parser.add_argument("--terms", default="", help="whose the records are and what that allows, for the manifest")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="artifacts/NAME/VERSION")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="where the run is kept (runs/NAME-VERSION)")
     parser.add_argument("--from", dest="warm", type=Path, metavar="FOLDER", help="begin with this artifact's weights")
@@ -91,7 +92,7 @@ def _pack(game: Game, arguments: argparse.Namespace, folder: Path) -> dict[str, 
     packed, report = pack(game, sources, arguments.workers)
     print(report, file=sys.stderr)
     packed.save(folder)
-    data = describe_sources(sources, report)
+    data = {"terms": arguments.terms} | describe_sources(sources, report)
     save_description(folder, data)
     return data
 
