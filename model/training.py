@@ -1,5 +1,6 @@
 """Reads packed games and settings and gives a trained network; an interrupted run goes on from its checkpoint."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ class Trainer:
         """Give this worker's batches from the current step on; the order depends on the seed and the epoch alone."""
         settings, lengths = self.settings, self.packed.lengths[self.games]
         skip = self.progress.step
-        for epoch in range(1_000_000):
+        for epoch in itertools.count():
             order = bucket(lengths, settings.batch, settings.plies, settings.seed + epoch)
             steps = len(order) // settings.workers
             if not steps:

@@ -17,12 +17,12 @@ def model_id(model: Model) -> schemas.ModelId:
     return {"name": model.name, "version": model.version}
 
 
-def likeliest(position: Position, prediction: Distribution, count: int) -> list[schemas.NextMove]:
+def likeliest(position: Position, prediction: Distribution, count: int) -> list[schemas.Candidate]:
     """Write the likeliest moves, likeliest first; one that is not legal goes by its name alone."""
     return [_next(position, move, probability) for move, probability in prediction.top(count)]
 
 
-def _next(position: Position, move: int, probability: float) -> schemas.NextMove:
+def _next(position: Position, move: int, probability: float) -> schemas.Candidate:
     written = position.notation(move)
     if written.san is None:
         return {"move": written.move, "probability": probability}

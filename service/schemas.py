@@ -101,7 +101,7 @@ class ModelId(TypedDict):
     version: str
 
 
-class NextMove(TypedDict):
+class Candidate(TypedDict):
     """A move that may come."""
 
     move: str
@@ -113,7 +113,7 @@ class PlyPrediction(TypedDict):
     """What is predicted at one ply of a sequence."""
 
     ply: int
-    next: list[NextMove]
+    next: list[Candidate]
 
 
 class Prediction(PlyPrediction):
@@ -137,7 +137,7 @@ class CreateAnswer(TypedDict):
     session: str
     model: ModelId
     ply: int
-    next: list[NextMove]
+    next: list[Candidate]
 
 
 class MovesAnswer(TypedDict):
@@ -146,7 +146,7 @@ class MovesAnswer(TypedDict):
     session: str
     ply: int
     surprisal: list[float]
-    next: list[NextMove]
+    next: list[Candidate]
 
 
 class SessionAnswer(TypedDict):
@@ -158,7 +158,7 @@ class SessionAnswer(TypedDict):
     ply: int
     moves: list[str]
     surprisal: list[float]
-    next: list[NextMove]
+    next: list[Candidate]
 
 
 class ModelAnswer(ModelId):
