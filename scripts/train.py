@@ -49,6 +49,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--games", type=_source, nargs="+", required=True, metavar="FILE", help="FILE or FILE@N: 1 in N"
     )
+    parser.add_argument("--since", default="", metavar="DAY", help="leave out games before this day or year")
     parser.add_argument("--until", default="", metavar="DAY", help="leave out games of this day and later")
     parser.add_argument("--terms", default="", help="whose the records are and what that allows, for the manifest")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="artifacts/NAME/VERSION")
@@ -82,7 +83,7 @@ def _game(arguments: argparse.Namespace) -> Game:
 
 def _pack(game: Game, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Replay the games once; a run that is taken up finds them packed."""
-    sources = [Source(path, every, until=arguments.until) for path, every in arguments.games]
+    sources = [Source(path, every, arguments.since, arguments.until) for path, every in arguments.games]
     described = folder / "data.json"
     if described.exists():
         data: dict[str, Any] = json.loads(described.read_text())
