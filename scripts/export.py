@@ -30,7 +30,8 @@ def export_run(run: Path, out: Path, precision: str) -> Artifact:
     network.load_state_dict(best["network"])
     packed = Packed.load(run / "games")
     held_out = held_out_games(len(packed), settings["training"]["held_out"], settings["training"]["seed"])
-    data = settings["data"] | {"trained_plies": best["progress"]["tokens"]}
+    origin = settings.get("from") or {"trained_plies": 0}
+    data = settings["data"] | {"trained_plies": origin["trained_plies"] + best["progress"]["tokens"]}
     return export(out, game, network, packed.select(held_out[:_GAMES]), precision=precision, data=data)
 
 

@@ -81,6 +81,15 @@ def _game(arguments: argparse.Namespace) -> Game:
     return load_game({"name": "tokens"}, seen.names)
 
 
+def _origin(warm: Path | None) -> dict[str, Any] | None:
+    """Say which artifact a run begins with, and on how many plies that was trained."""
+    if warm is None:
+        return None
+    manifest = Artifact.load(warm).manifest
+    trained = manifest.data.get("trained_plies", 0)
+    return {"name": manifest.name, "version": manifest.version, "trained_plies": trained}
+
+
 def _pack(game: Game, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Replay the games once; a run that is taken up finds them packed."""
     sources = [Source(path, every, arguments.since, arguments.until) for path, every in arguments.games]
@@ -106,7 +115,8 @@ def main(words: list[str] | None = None) -> None:
         run, games = Run(arguments.run), arguments.run / "games"
         data = _pack(game, arguments, games)
         vocabulary = game.vocabulary.names if game.name == "tokens" else ()
-        run.write_settings(settings, {"game": dict(game.describe()), "vocabulary": vocabulary, "data": data})
+        about = {"game": dict(game.describe()), "vocabulary": vocabulary, "data": data, "from": _origin(arguments.warm)}
+        run.write_settings(settings, about)
         seconds = fit(game, games, settings, run, arguments.warm and arguments.warm / WEIGHTS)
         print(f"trained for {seconds / 60:.1f} minutes; the run is kept in {arguments.run}", file=sys.stderr)
         artifact = export_run(arguments.run, arguments.out, arguments.precision)

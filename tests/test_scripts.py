@@ -54,6 +54,7 @@ def test_a_run_begins_with_the_weights_of_an_artifact(records: Path):
     first = trained(records)
     more = trained(records, "--from", str(first.folder), "--rate", "0", out="visits/2")
     assert more.manifest.sha256 == first.manifest.sha256
+    assert more.manifest.data["trained_plies"] > first.manifest.data["trained_plies"]
 
 
 def test_a_run_is_exported_in_the_other_precision(records: Path, capsys: pytest.CaptureFixture[str]):
