@@ -38,10 +38,6 @@ class Int8Ops(Ops):
         """Quantise with the scale of the point."""
         return self._quantize(value, self._signal("", point, signed=False))
 
-    def real(self, signal: Signal) -> str:
-        """Give scale × (value − zero)."""
-        return self.node("DequantizeLinear", signal.name, *self._scale(signal))
-
     def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
         """Multiply in integers, then scale each column and add the bias, all in one node."""
         integers, scales = _quantize_columns(weight, axis=0)

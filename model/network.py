@@ -110,10 +110,8 @@ class MoveHead(nn.Module):
         self.key = shape.key
         self.cells = cells = game.grid.cells if game.grid else 0
         # One score more, always zero, stands for moves without cells.
-        self.none = cells * cells if self.has_source else cells
-        pair = torch.where(source >= 0, source * cells + destination, self.none)
+        pair = torch.where(source >= 0, source * cells + destination, cells * cells)
         single = torch.where(destination >= 0, destination, cells)
-        self.index: Tensor
         self.register_buffer("index", pair if self.has_source else single, persistent=False)
         self.local = nn.Conv2d(shape.channels, shape.channels, 1)
         self.memory = nn.Linear(shape.width, shape.channels, bias=False)

@@ -136,10 +136,6 @@ class Ops(ABC):
         """Make a float tensor that is nowhere negative readable by products."""
 
     @abstractmethod
-    def real(self, signal: Signal) -> str:
-        """Give a signal as float32."""
-
-    @abstractmethod
     def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
         """Multiply ``[…, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
 
@@ -182,10 +178,6 @@ class FloatOps(Ops):
     def signal(self, value: str, point: str) -> Signal:
         """Pass the tensor on."""
         return self._point(value, point)
-
-    def real(self, signal: Signal) -> str:
-        """Pass the tensor on."""
-        return signal.name
 
     def multiply(self, signal: Signal, weight: Array, bias: Array | None) -> str:
         """Multiply in float32."""
