@@ -1,10 +1,28 @@
 """Reads the environment (``NEXTPLY_…``) and the command line and gives the settings, checked and frozen."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _check_store(store: str) -> str:
+    """Pass the name of a store or the address of one; what is wrong is not repeated, it may be a password."""
+    if store not in ("lmdb", "memory"):
+        try:
+            url = urlsplit(store)
+            right = url.scheme in ("valkey", "valkeys", "redis", "rediss") and url.hostname and url.port != 0
+        except ValueError:
+            right = False
+        if not right or not re.fullmatch(r"/?\d*", url.path) or url.fragment:
+            raise ValueError(
+                "should be lmdb, memory, or valkey://[user:password@]host:port[/db] (valkeys:// with TLS); "
+                "in a password write / as %2F, # as %23, ? as %3F and % as %25"
+            )
+    return store
 
 
 class Settings(BaseSettings):
@@ -22,9 +40,15 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=256, description="processes that share the port and the store")
     artifacts: Path = Field(Path("artifacts"), description="folder with <name>/<version>/ models")
     model: str = Field("chess", description="the model that serves requests which name none")
-    store: Literal["lmdb", "memory"] = Field("lmdb", description="where sessions live")
+    store: Annotated[str, AfterValidator(_check_store)] = Field(
+        "lmdb",
+        repr=False,
+        description="where sessions live: lmdb, memory, or a Valkey server, valkey://[user:password@]host:port[/db], "
+        "with TLS valkeys://…?ssl_ca_certs=<file>; keep a password in the environment, since others see flags",
+    )
     data_dir: Path = Field(Path("data"), description="folder of the lmdb store")
     store_gib: int = Field(
         64, ge=1, description="the largest the lmdb store may grow, in GiB; only what is used is taken"
@@ -34,12 +58,47 @@ class Settings(BaseSettings):
         description="wait for the disk before a move is acknowledged; without it a power cut may lose the last moves "
         "(a crash of the process loses none either way)",
     )
+    state_ttl: int = Field(
+        86_400, ge=1, description="seconds after which an idle session loses its state, which is rebuilt on demand"
+    )
+    session_ttl: int = Field(30 * 86_400, ge=1, description="seconds after which an idle session is forgotten")
+    max_states: int = Field(
+        1_000_000, ge=0, description="sessions that keep their state; the one used longest ago loses it first"
+    )
+    max_sessions: int = Field(
+        10_000_000, ge=1, description="sessions that are kept; the one used longest ago is forgotten first"
+    )
+    watch_seconds: float = Field(
+        5, ge=0, description="how often it is looked for new versions of models; 0 leaves it to POST /models/reload"
+    )
+    sweep_seconds: float = Field(1, gt=0, description="how often it is looked what is to be forgotten")
     max_batch: int = Field(64, ge=1, le=4096, description="rows of one engine step")
     max_sequences: int = Field(256, ge=1, description="sequences in one /predict request")
     max_moves: int = Field(2000, ge=1, description="moves of one sequence or session")
     max_plies: int = Field(20000, ge=1, description="moves of all sequences of one request together")
     max_body: int = Field(4 << 20, ge=1024, description="bytes of a request's body")
+    max_requests: int = Field(
+        1024, ge=1, description="requests that one worker answers at the same time; what comes beyond gets 429"
+    )
+    max_queue: int = Field(
+        65_536, ge=1, description="steps that may wait for the network in one worker; what comes beyond gets 429"
+    )
+    max_streams: int = Field(
+        1024, ge=1, description="WebSockets and event streams that one worker keeps open; what comes beyond is refused"
+    )
+    request_timeout_ms: int = Field(
+        30_000, ge=1, description="the most a request may take; its header Request-Timeout-Ms may ask for less"
+    )
     positions: int = Field(4096, ge=0, description="running games whose position is kept in memory, to not replay it")
-    drain_seconds: int = Field(4, ge=0, description="how long a stop waits for running requests")
+    drain_delay: float = Field(
+        0, ge=0, description="seconds in which a stop goes on serving with readiness off, so that balancers look away"
+    )
+    drain_seconds: int = Field(4, ge=0, description="how long a stop then waits for running requests")
     access_log: bool = Field(False, description="log a line for every request")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what to log")
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> "Settings":
+        if self.workers > 1 and self.store == "memory":
+            raise ValueError("workers share no memory: choose another store, or one worker")
+        return self

@@ -1,52 +1,202 @@
 """Sessions in an LMDB file: durable, larger than memory, shared by all processes of one machine."""
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
-from service.sessions.session import Commit, Session, StoreError
+from service.sessions.session import (
+    FORMAT,
+    REVISION,
+    USED,
+    Commit,
+    Forgotten,
+    Found,
+    Limits,
+    Page,
+    Session,
+    StoreError,
+    read,
+)
+
+# Bytes of the moment that leads an index key, and that stands in place of the log of a session that is gone.
+_MARK = 8
+# Sessions forgotten in one transaction, and marks passed over for one page: nobody waits long for the store.
+_AT_ONCE = 512
+# Bytes of the longest key that LMDB takes.
+_LONGEST = 511
 
 
 class LmdbStore:
-    """One transaction a call. With ``fsync`` the disk has a commit before it is acknowledged."""
+    """One transaction a call. With ``fsync`` the disk has a commit before it is acknowledged.
 
-    def __init__(self, folder: Path, gib: int, fsync: bool) -> None:
-        """Open or make the store; StoreError if the folder cannot be written."""
+    Logs and caches are kept apart, by id. Three indices order the ids by when they were last used: ``warm`` those with
+    a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
+    """
+
+    def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
+        """Open or make the store; StoreError if the folder cannot be used."""
+        self._limits = limits
+        file = str(folder / "sessions.lmdb")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._env = lmdb.open(
-                str(folder / "sessions.lmdb"), map_size=gib << 30, sync=fsync, metasync=fsync, readahead=False
+            self._env = lmdb.open(file, map_size=gib << 30, max_dbs=8, sync=fsync, metasync=fsync, readahead=False)
+            if not self._format_fits():
+                self._env.close()
+                raise StoreError(f"{folder}: its sessions are not of format {FORMAT}, which this version reads")
+            self._logs, self._caches, self._warm, self._cold, self._gone = (
+                self._env.open_db(name) for name in (b"logs", b"caches", b"warm", b"cold", b"gone")
             )
         except (OSError, lmdb.Error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise StoreError(f"{folder}: sessions cannot be kept there: {reason}") from None
 
-    def load_many(self, ids: Sequence[str]) -> list[Session | None]:
-        """Give the sessions of ``ids``, in order, None for those that are not there."""
+    def _format_fits(self) -> bool:
+        with self._env.begin(write=True) as transaction:
+            if transaction.stat()["entries"] == 0:
+                transaction.put(b"format", b"%d" % FORMAT)
+            return bool(transaction.get(b"format") == b"%d" % FORMAT)
+
+    def load_many(self, ids: Sequence[str]) -> list[Found]:
+        """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
         with self._env.begin() as transaction:
-            records = [transaction.get(id_.encode()) for id_ in ids]
-        return [None if record is None else Session.unpack(bytes(record)) for record in records]
+            keys = [id_.encode() for id_ in ids]
+            records = [(_get(transaction, key, self._logs), _get(transaction, key, self._caches)) for key in keys]
+        return [_read(id_, log, cache) for id_, (log, cache) in zip(ids, records, strict=True)]
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         with self._env.begin(write=True) as transaction:
             return [self._commit(transaction, commit) for commit in commits]
 
-    @staticmethod
-    def _commit(transaction: lmdb.Transaction, commit: Commit) -> bool:
+    def _commit(self, transaction: lmdb.Transaction, commit: Commit) -> bool:
         key = commit.session.id.encode()
-        stored = transaction.get(key)
-        if (None if stored is None else Session.unpack(bytes(stored)).revision) != commit.expected:
+        stored = _get(transaction, key, self._logs) or b""
+        if (int.from_bytes(stored[REVISION], "little") if len(stored) > _MARK else None) != commit.expected:
             return False
-        return bool(transaction.put(key, commit.session.pack()))
+        self._unlist(transaction, key, stored)
+        log, cache = commit.session.pack()
+        transaction.put(key, log, db=self._logs)
+        if cache is None:
+            transaction.delete(key, db=self._caches)
+        else:
+            transaction.put(key, cache, db=self._caches)
+        transaction.put(_place(log[USED], key), b"", db=self._cold if cache is None else self._warm)
+        return True
+
+    def _unlist(self, transaction: lmdb.Transaction, key: bytes, stored: bytes) -> None:
+        """Take an id out of the index in which it stands."""
+        if len(stored) == _MARK:
+            transaction.delete(_place(stored, key), db=self._gone)
+        elif stored:
+            place = _place(stored[USED], key)
+            if not transaction.delete(place, db=self._warm):
+                transaction.delete(place, db=self._cold)
 
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
-        """Forget sessions; say for each whether it was there."""
+        """Forget sessions without a trace; say for each whether it was there."""
         with self._env.begin(write=True) as transaction:
-            return [bool(transaction.delete(id_.encode())) for id_ in ids]
+            return [self._delete(transaction, id_.encode()) for id_ in ids]
+
+    def _delete(self, transaction: lmdb.Transaction, key: bytes) -> bool:
+        stored = _get(transaction, key, self._logs) or b""
+        self._unlist(transaction, key, stored)
+        transaction.delete(key, db=self._logs)
+        transaction.delete(key, db=self._caches)
+        return len(stored) > _MARK
+
+    def scan(self, after: str | None, count: int) -> Page:
+        """Give about ``count`` sessions in the order of their ids."""
+        sessions: list[Session] = []
+        last = None
+        with self._env.begin(db=self._logs) as transaction:
+            cursor = transaction.cursor()
+            more = cursor.set_range(f"{after}\0".encode()[:_LONGEST]) if after else cursor.first()
+            for _ in range(count + _AT_ONCE):
+                if not more or len(sessions) == count:
+                    break
+                last = bytes(cursor.key()).decode()
+                session = _read(last, bytes(cursor.value()), None)
+                if isinstance(session, Session):
+                    sessions.append(session)
+                more = cursor.next()
+        return Page(sessions, last if more else None)
+
+    def forget(self, now: int) -> Forgotten:
+        """Forget some of what has been idle for too long at ``now``, or is too much."""
+        limits = self._limits
+        # A process that was killed while it read would keep old pages from being used again.
+        self._env.reader_check()
+        with self._env.begin() as transaction:
+            warm, cold = (transaction.stat(index)["entries"] for index in (self._warm, self._cold))
+            state, session = now - limits.state_ttl, now - limits.session_ttl
+            cool = _oldest(transaction, [self._warm], state, warm - limits.max_states)
+            bury = _oldest(transaction, [self._warm, self._cold], session, warm + cold - limits.max_sessions)
+            erase = _oldest(transaction, [self._gone], session, 0)
+        if not (cool or bury or erase):
+            return Forgotten()
+        with self._env.begin(write=True) as transaction:
+            # Others may have played since: what no longer stands where it stood stays.
+            states = sum(self._cool(transaction, place) for place in cool)
+            sessions = sum(self._bury(transaction, place, now) for place in bury)
+            for place in erase:
+                if transaction.delete(place, db=self._gone):
+                    transaction.delete(place[_MARK:], db=self._logs)
+        return Forgotten(states, sessions)
+
+    def _cool(self, transaction: lmdb.Transaction, place: bytes) -> bool:
+        """Let a session lose what can be rebuilt."""
+        if not transaction.delete(place, db=self._warm):
+            return False
+        transaction.delete(place[_MARK:], db=self._caches)
+        return bool(transaction.put(place, b"", db=self._cold))
+
+    def _bury(self, transaction: lmdb.Transaction, place: bytes, now: int) -> bool:
+        """Leave of a session no more than the mark that it was there."""
+        key = place[_MARK:]
+        if not (transaction.delete(place, db=self._cold) or transaction.delete(place, db=self._warm)):
+            return False
+        log = _get(transaction, key, self._logs) or b""
+        if _place(log[USED], key) != place:
+            # The record was damaged since; whether the session is idle is not known any more.
+            return False
+        transaction.delete(key, db=self._caches)
+        mark = now.to_bytes(_MARK, "little")
+        transaction.put(_place(mark, key), b"", db=self._gone)
+        return bool(transaction.put(key, mark, db=self._logs))
+
+    def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None] | None:
+        """Give None: LMDB does not tell of what other processes write."""
 
     def close(self) -> None:
         """Write what is not on disk yet and close."""
         self._env.sync(True)
         self._env.close()
+
+
+def _get(transaction: lmdb.Transaction, key: bytes, database: Any) -> bytes | None:
+    found = transaction.get(key, db=database)
+    return None if found is None else bytes(found)
+
+
+def _read(id_: str, log: bytes | None, cache: bytes | None) -> Found:
+    gone = log is not None and len(log) == _MARK
+    return read(id_, None if gone else log, cache, gone=gone)
+
+
+def _place(used: bytes, key: bytes) -> bytes:
+    """Give the key of an index; big-endian, so that byte order is the order of time."""
+    return used[::-1] + key
+
+
+def _oldest(transaction: lmdb.Transaction, indices: Sequence[Any], before: int, surplus: int) -> list[bytes]:
+    """Give the places of what was used before a moment, and of so many that are a surplus; some at a time."""
+    places = heapq.merge(*(map(bytes, transaction.cursor(index).iternext(values=False)) for index in indices))
+    return [
+        place
+        for number, place in enumerate(islice(places, _AT_ONCE))
+        if number < surplus or int.from_bytes(place[:_MARK], "big") < before
+    ]

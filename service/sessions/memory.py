@@ -1,36 +1,87 @@
 """Sessions in the memory of one process: for tests and throw-away use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from service.sessions.session import Commit, Session
+from service.sessions.session import REVISION, Commit, Forgotten, Found, Limits, Page, Session, read
+from service.sessions.watchers import Watchers
 
 
 class MemoryStore:
     """A dict of records. Records are packed, as in every store, so that nothing depends on living in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         """Begin empty."""
-        self._records: dict[str, bytes] = {}
+        self._limits = limits
+        self._records: dict[str, tuple[bytes, bytes | None]] = {}
+        self._used: dict[str, int] = {}
+        """When each session was last used."""
+        self._gone: dict[str, int] = {}
+        """When each session that is gone was forgotten."""
+        self._watchers = Watchers()
 
-    def load_many(self, ids: Sequence[str]) -> list[Session | None]:
-        """Give the sessions of ``ids``, in order, None for those that are not there."""
-        records = (self._records.get(id_) for id_ in ids)
-        return [None if record is None else Session.unpack(record) for record in records]
+    def load_many(self, ids: Sequence[str]) -> list[Found]:
+        """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
+        return [read(id_, *self._records.get(id_, (None, None)), gone=id_ in self._gone) for id_ in ids]
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         return [self._commit(commit) for commit in commits]
 
     def _commit(self, commit: Commit) -> bool:
-        stored = self._records.get(commit.session.id)
-        if (None if stored is None else Session.unpack(stored).revision) != commit.expected:
+        session = commit.session
+        stored = self._records.get(session.id)
+        if (None if stored is None else int.from_bytes(stored[0][REVISION], "little")) != commit.expected:
             return False
-        self._records[commit.session.id] = commit.session.pack()
+        self._records[session.id] = session.pack()
+        self._used[session.id] = session.used
+        self._gone.pop(session.id, None)
+        self._watchers.tell(session.id)
         return True
 
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
-        """Forget sessions; say for each whether it was there."""
-        return [self._records.pop(id_, None) is not None for id_ in ids]
+        """Forget sessions without a trace; say for each whether it was there."""
+        return [self._delete(id_) for id_ in ids]
+
+    def _delete(self, id_: str) -> bool:
+        self._gone.pop(id_, None)
+        return self._forget(id_)
+
+    def _forget(self, id_: str) -> bool:
+        there = self._records.pop(id_, None) is not None
+        self._used.pop(id_, None)
+        if there:
+            self._watchers.tell(id_)
+        return there
+
+    def scan(self, after: str | None, count: int) -> Page:
+        """Give about ``count`` sessions in the order of their ids."""
+        ids = sorted(id_ for id_ in self._records if after is None or id_ > after)
+        found = [read(id_, self._records[id_][0], None) for id_ in ids[:count]]
+        return Page([one for one in found if isinstance(one, Session)], ids[count - 1] if len(ids) > count else None)
+
+    def forget(self, now: int) -> Forgotten:
+        """Forget all that has been idle for too long at ``now``, or is too much."""
+        limits, oldest = self._limits, sorted(self._used, key=self._used.__getitem__)
+        warm = [id_ for id_ in oldest if self._records[id_][1] is not None]
+        cool = _idle(warm, self._used, now - limits.state_ttl, len(warm) - limits.max_states)
+        for id_ in cool:
+            self._records[id_] = self._records[id_][0], None
+        bury = _idle(oldest, self._used, now - limits.session_ttl, len(oldest) - limits.max_sessions)
+        for id_ in bury:
+            self._gone[id_] = now
+            self._forget(id_)
+        for id_ in _idle(list(self._gone), self._gone, now - limits.session_ttl, 0):
+            del self._gone[id_]
+        return Forgotten(len(cool), len(bury))
+
+    def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` after each write of a session, until what is given is called."""
+        return self._watchers.add(id_, changed)
 
     def close(self) -> None:
         """Do nothing: what is in memory ends with the process."""
+
+
+def _idle(ids: list[str], used: dict[str, int], before: int, surplus: int) -> list[str]:
+    """Give those used before a moment, and those that are a surplus; ``ids`` are in the order of their use."""
+    return [id_ for number, id_ in enumerate(ids) if number < surplus or used[id_] < before]

@@ -1,80 +1,98 @@
-"""What a session is and how it is kept: one record, the move log first, then what can be rebuilt from it."""
+"""What a session is and how it is kept: the log, and apart from it what can be rebuilt from the log."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-_HEAD = struct.Struct("<BHHIII")
-_RECORD_FORMAT = 1
+FORMAT = 2
+# Stores compare and index records without reading them whole, so these places belong to the format.
+REVISION, USED = slice(8, 16), slice(16, 24)
+_LOG = struct.Struct("<BBHIQQ")
+_CACHE = struct.Struct("<32sQII")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What follows from a session's log and a graph, and is rebuilt from them when it is missing."""
+
+    graph: str
+    """SHA-256 of the graph, in hexadecimal."""
+    surprisal: npt.NDArray[np.float32]
+    """float32 [moves], −ln p of each move as it was predicted before it was played."""
+    next: npt.NDArray[np.float32]
+    """float32, ln p of each move that may come, in the order in which the position gives them."""
+    state: bytes = field(repr=False)
+    """What the engine gave after the last move."""
+
+    def pack(self, revision: int) -> bytes:
+        """Give the record of the cache of a session at ``revision``."""
+        head = _CACHE.pack(bytes.fromhex(self.graph), revision, len(self.surprisal), len(self.next))
+        return b"".join((head, self.surprisal.tobytes(), self.next.tobytes(), self.state))
+
+    @classmethod
+    def unpack(cls, record: bytes, revision: int) -> "Cache | None":
+        """Read a record; None if it is of another revision or not whole: what can be rebuilt need not be mended."""
+        if len(record) < _CACHE.size:
+            return None
+        graph, found, plies, candidates = _CACHE.unpack_from(record)
+        next_at = _CACHE.size + 4 * plies
+        state_at = next_at + 4 * candidates
+        if found != revision or state_at > len(record):
+            return None
+        surprisal = np.frombuffer(record[_CACHE.size : next_at], np.float32)
+        following = np.frombuffer(record[next_at:state_at], np.float32)
+        return cls(graph.hex(), surprisal, following, record[state_at:])
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A running game. Ids are ids of the model's vocabulary.
-
-    The log is ``context`` and ``moves``. The rest follows from it and the graph: ``state`` is what the engine gave
-    after the last move, ``surprisal`` float32 [moves] is −ln p of each move before it was played, and ``next``
-    float32 is ln p of each move that may come, in the order in which the position gives them.
-    """
+    """A running game: ``context`` and ``moves`` are its log, in ids of the model's vocabulary."""
 
     id: str
     model: str
     version: str
-    graph: str
-    """SHA-256 of the graph that ``state`` and ``next`` are from."""
     vocabulary: str
     """Fingerprint of the vocabulary whose ids ``moves`` are."""
     context: dict[str, Any]
     moves: tuple[int, ...]
-    surprisal: npt.NDArray[np.float32] = field(compare=False)
-    next: npt.NDArray[np.float32] = field(compare=False)
-    state: bytes = field(repr=False)
     revision: int
     """Rises with every write; begins with the nanosecond of creation, so that no two sessions of an id share one."""
+    used: int
+    """When it was last played in or asked for, in milliseconds since 1970."""
+    cache: Cache | None = field(default=None, compare=False)
 
     @property
     def ply(self) -> int:
         """How many moves were played."""
         return len(self.moves)
 
-    def pack(self) -> bytes:
-        """Give the record."""
-        head = orjson.dumps(
-            [self.id, self.model, self.version, self.graph, self.vocabulary, self.context, self.revision]
-        )
+    def pack(self) -> tuple[bytes, bytes | None]:
+        """Give the record of the log, and of the cache if there is one."""
+        head = orjson.dumps([self.model, self.version, self.vocabulary, self.context])
         moves = np.array(self.moves, np.uint16 if max(self.moves, default=0) < 1 << 16 else np.uint32)
-        sizes = len(head), moves.itemsize, len(self.moves), len(self.next), len(self.state)
-        parts = head, moves.tobytes(), self.surprisal.tobytes(), self.next.tobytes(), self.state
-        return _HEAD.pack(_RECORD_FORMAT, *sizes) + b"".join(parts)
+        log = _LOG.pack(FORMAT, moves.itemsize, len(head), len(self.moves), self.revision, self.used)
+        return log + head + moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
 
     @classmethod
-    def unpack(cls, record: bytes) -> "Session":
-        """Read a record; ValueError if it is of another format."""
-        found, head_size, move_size, plies, candidates, state_size = _HEAD.unpack_from(record)
-        if found != _RECORD_FORMAT:
-            raise ValueError(f"session record of format {found}; this version reads format {_RECORD_FORMAT}")
-        edges = np.cumsum([_HEAD.size, head_size, plies * move_size, plies * 4, candidates * 4, state_size]).tolist()
-        head, moves, surprisal, following, state = (record[start:end] for start, end in pairwise(edges))
-        id_, model, version, graph, vocabulary, context, revision = orjson.loads(head)
-        return cls(
-            id=id_,
-            model=model,
-            version=version,
-            graph=graph,
-            vocabulary=vocabulary,
-            context=context,
-            moves=tuple(np.frombuffer(moves, f"<u{move_size}").tolist()),
-            surprisal=np.frombuffer(surprisal, np.float32),
-            next=np.frombuffer(following, np.float32),
-            state=state,
-            revision=revision,
-        )
+    def unpack(cls, id_: str, log: bytes, cache: bytes | None = None) -> "Session":
+        """Read the records of a session; ValueError if the log is of another format or not whole."""
+        if log[:1] != bytes([FORMAT]):
+            raise ValueError(f"session record of format {log[0] if log else None}; this version reads format {FORMAT}")
+        if len(log) < _LOG.size:
+            raise ValueError("session record that is cut short")
+        _, move_size, head_size, plies, revision, used = _LOG.unpack_from(log)
+        moves_at = _LOG.size + head_size
+        if move_size not in {2, 4} or len(log) != moves_at + plies * move_size:
+            raise ValueError("session record that is not whole")
+        model, version, vocabulary, context = orjson.loads(log[_LOG.size : moves_at])
+        moves = tuple(np.frombuffer(log[moves_at:], f"<u{move_size}").tolist())
+        kept = None if cache is None else Cache.unpack(cache, revision)
+        return cls(id_, model, version, vocabulary, context, moves, revision, used, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +103,98 @@ class Commit:
     expected: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What is known of a session that was idle for too long, or gave way to others, and was forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that cannot be read, and why."""
+
+    reason: str
+
+
+Found = Session | Expired | Unreadable | None
+
+
+def read(id_: str, log: bytes | None, cache: bytes | None, *, gone: bool = False) -> Found:
+    """Give what the records of an id are; ``gone`` says that a session was forgotten if there is no log."""
+    if log is None:
+        return Expired() if gone else None
+    try:
+        return Session.unpack(id_, log, cache)
+    except ValueError as error:
+        return Unreadable(str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some sessions of a listing, without their caches, and where the listing goes on; None at its end."""
+
+    sessions: list[Session]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many sessions lost their state, and how many their log."""
+
+    states: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long idle sessions are kept, in milliseconds, and how many; what was used longest ago goes first."""
+
+    state_ttl: int
+    session_ttl: int
+    """For as long again it is remembered that there was a session."""
+    max_states: int
+    max_sessions: int
+
+
 class StoreError(Exception):
-    """A store that cannot be opened; the message says why."""
+    """A store that cannot be opened, or not be reached; the message says why, and never holds a password."""
 
 
 class SessionStore(Protocol):
-    """Where sessions live. Every method may be called from any thread, one at a time."""
+    """Where sessions live.
 
-    def load_many(self, ids: Sequence[str]) -> list[Session | None]:
-        """Give the sessions of ``ids``, in order, None for those that are not there."""
+    Any thread may call, one at a time; only ``watch``, and what it gives, may be called while another call runs.
+    What goes wrong raises: StoreError where the store cannot be reached, else the error of what it is built on. Whether
+    a commit that raised was kept is known by loading.
+    """
+
+    def load_many(self, ids: Sequence[str]) -> list[Found]:
+        """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept. Later items see earlier ones."""
 
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
-        """Forget sessions; say for each whether it was there."""
+        """Forget sessions without a trace; say for each whether it was there."""
+
+    def scan(self, after: str | None, count: int) -> Page:
+        """Give about ``count`` sessions from where a listing stands, None at its begin.
+
+        A session that is there during the whole listing is given at least once; one that cannot be read is left out.
+        A page may be empty though there are more. ValueError if ``after`` is nothing that the store gave.
+        """
+
+    def forget(self, now: int) -> Forgotten:
+        """Forget some of what has been idle for too long at ``now``, in milliseconds since 1970; nothing left gives 0.
+
+        A store that forgets by itself has nothing to do here.
+        """
+
+    def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None] | None:
+        """Call ``changed``, on any thread, after each write of a session by any process, until what is given is called.
+
+        It may be called for nothing too: once when watching begins, and whenever a write may have been missed. None
+        where the store cannot tell, and has to be asked.
+        """
 
     def close(self) -> None:
         """Let go of files and connections; what was acknowledged is kept."""
