@@ -26,6 +26,9 @@ serve: $(VENV)/serve.stamp ## run the service on the shipped model: make serve P
 test: $(VENV)/dev.stamp ## run the tests: make test ARGS="-k sessions"
 	$(BIN)/python -m pytest $(ARGS)
 
+soak: $(VENV)/dev.stamp ## kill, overload and fill the service at full size, for half an hour
+	$(BIN)/python -m pytest tests/soak --full -s --timeout=0 $(ARGS)
+
 check: $(VENV)/dev.stamp ## lint, format, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,5 +45,5 @@ train: $(VENV)/dev.stamp ## train a model: make train ARGS="--game chess --games
 bench: $(VENV)/dev.stamp ## measure the engine: steps/s by rows and precision
 	$(BIN)/python -m scripts.bench $(ARGS)
 
-.PHONY: help serve test check format train bench
+.PHONY: help serve test soak check format train bench
 .DEFAULT_GOAL := help

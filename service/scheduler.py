@@ -2,16 +2,19 @@
 
 A job with 80 steps is a row for 80 ticks; one with a single step joins the next tick and leaves. Nothing waits for a
 timer or for a longer neighbour. What a step or a state means is the engine's business, what an answer is the reader's.
+The queue is bounded: beyond it a job is refused at once, and told when to come again.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from service.errors import EngineFailed
+from service.errors import EngineFailed, Overloaded
+from service.pace import Pace
 
 Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
@@ -53,6 +56,10 @@ class _Job(Generic[Input]):
     def step(self) -> Step[Input]:
         return self.steps[self.taken]
 
+    @property
+    def left(self) -> int:
+        return len(self.steps) - self.taken
+
     def take(self, output: Any, state: bytes) -> None:
         """Take what the engine gave; a reader that fails is this job's failure, and no other's."""
         try:
@@ -61,31 +68,39 @@ class _Job(Generic[Input]):
         except Exception as error:
             self.failure = error
         self.state = state
-        self.taken += 1
 
 
 class Scheduler(Generic[Input]):
     """Continuous batching over one engine, whose steps run on a thread of their own."""
 
-    def __init__(self, engine: Steps[Input], max_batch: int) -> None:
-        """Take the engine and the most rows of a tick."""
-        self._engine, self._max_batch = engine, max_batch
+    def __init__(self, engine: Steps[Input], max_batch: int, max_queue: int) -> None:
+        """Take the engine, the most rows of a tick and the most steps that may wait."""
+        self._engine, self._max_batch, self._max_queue = engine, max_batch, max_queue
         self._waiting: deque[_Job[Input]] = deque()
+        self._queued = 0
+        self._pace = Pace()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._ticking: asyncio.Task[None] | None = None
 
     async def run(self, state: bytes, steps: Sequence[Step[Input]]) -> Outcome:
         """Take the steps one after another from ``state``; EngineFailed if the engine does.
 
+        Overloaded if others wait and the queue would grow too long; a job of any length is taken if none does.
         A caller that is cancelled leaves: its rows are free from the next tick on.
         """
         if not steps:
             return Outcome([], state)
+        if self._queued and self._queued + len(steps) > self._max_queue:
+            raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
         job = _Job(steps, state, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
+        self._queued += len(steps)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick_while_waiting())
-        return await job.done
+        try:
+            return await job.done
+        finally:
+            self._queued -= job.left
 
     def close(self) -> None:
         """Let the thread end once its tick is done."""
@@ -94,6 +109,7 @@ class Scheduler(Generic[Input]):
     async def _tick_while_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
+            begun = time.monotonic()
             try:
                 await loop.run_in_executor(self._thread, self._tick, batch)
             except Exception as error:
@@ -101,6 +117,7 @@ class Scheduler(Generic[Input]):
                     if not job.done.done():
                         job.done.set_exception(_failure(error))
             else:
+                self._pace.add(len(batch), time.monotonic() - begun)
                 self._settle(batch)
         self._ticking = None
 
@@ -123,9 +140,11 @@ class Scheduler(Generic[Input]):
         for job in batch:
             if job.done.done():
                 continue
+            job.taken += 1
+            self._queued -= 1
             if job.failure is not None:
                 job.done.set_exception(_failure(job.failure))
-            elif job.taken < len(job.steps):
+            elif job.left:
                 self._waiting.append(job)
             else:
                 job.done.set_result(Outcome(job.answers, job.state))

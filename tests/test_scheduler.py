@@ -4,14 +4,17 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from service.errors import EngineFailed
+from service.errors import EngineFailed, Overloaded
 from service.scheduler import Outcome, Scheduler, Step
+
+MAX_QUEUE = 20_000
 
 
 class Engine:
@@ -46,7 +49,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def scheduler(engine: Engine) -> Iterator[Scheduler[int]]:
-    scheduler = Scheduler(engine, max_batch=4)
+    scheduler = Scheduler(engine, max_batch=4, max_queue=MAX_QUEUE)
     yield scheduler
     engine.free.set()
     scheduler.close()
@@ -248,9 +251,113 @@ def test_nothing_of_a_job_is_kept_when_it_is_through(scheduler, caplog):
 
 def test_a_scheduler_that_was_closed_refuses(caplog):
     async def test() -> None:
-        scheduler = Scheduler(Engine(), max_batch=4)
+        scheduler = Scheduler(Engine(), max_batch=4, max_queue=MAX_QUEUE)
         scheduler.close()
         with pytest.raises(EngineFailed):
             await scheduler.run(b"", steps_of(1))
+
+    run(test(), caplog)
+
+
+async def holding(scheduler: Scheduler[int], engine: Engine, steps: int) -> "asyncio.Task[Outcome]":
+    """Run a job whose first step holds the engine until it is freed."""
+    engine.free.clear()
+    job = asyncio.create_task(scheduler.run(b"", [Step(1)] * steps))
+    await asyncio.to_thread(engine.begun.acquire)
+    return job
+
+
+def test_a_job_that_would_pass_the_most_that_may_wait_is_refused_and_one_that_fits_is_not(scheduler, engine, caplog):
+    async def test() -> None:
+        first = await holding(scheduler, engine, MAX_QUEUE - 10)
+        with pytest.raises(Overloaded):
+            await scheduler.run(b"", steps_of(*range(11)))
+        fits = asyncio.create_task(scheduler.run(b"", steps_of(*range(10))))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await scheduler.run(b"", steps_of(1))
+        engine.free.set()
+        assert (await fits).answers == list(range(0, 20, 2))
+        first.cancel()
+        await asyncio.wait([first])
+
+    run(test(), caplog)
+
+
+def test_a_job_of_any_length_is_taken_if_no_other_waits(scheduler, engine, caplog):
+    async def test() -> None:
+        long = await holding(scheduler, engine, 2 * MAX_QUEUE)
+        with pytest.raises(Overloaded):
+            await scheduler.run(b"", steps_of(1))
+        long.cancel()
+        await asyncio.wait([long])
+        engine.free.set()
+        assert (await scheduler.run(b"", steps_of(1))).answers == [2]
+
+    run(test(), caplog)
+
+
+def test_what_is_through_or_failed_or_left_makes_room(scheduler, engine, caplog):
+    def refuse(output: int) -> int:
+        raise ValueError(f"cannot read {output}")
+
+    async def test() -> None:
+        for _ in range(3):
+            jobs = [steps_of(*range(100)), [Step(1)] * 50 + [Step(-1)] * 50, [Step(1, refuse)] * 100]
+            tasks = [asyncio.create_task(scheduler.run(b"", job)) for job in jobs]
+            leaving = asyncio.create_task(scheduler.run(b"", [Step(0)] * (MAX_QUEUE - 300)))
+            for _ in range(20):
+                await asyncio.to_thread(engine.begun.acquire)
+            leaving.cancel()
+            await asyncio.gather(*tasks, leaving, return_exceptions=True)
+            engine.ticks.clear()
+        first = await holding(scheduler, engine, MAX_QUEUE - 1)
+        last = asyncio.create_task(scheduler.run(b"", steps_of(1)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await scheduler.run(b"", steps_of(1))
+        first.cancel()
+        engine.free.set()
+        assert (await last).answers == [2]
+
+    run(test(), caplog)
+
+
+def test_the_rest_of_a_job_that_leaves_makes_room_at_once(scheduler, engine, caplog):
+    async def test() -> None:
+        first = await holding(scheduler, engine, 10)
+        leaving = asyncio.create_task(scheduler.run(b"", [Step(1)] * (MAX_QUEUE - 10)))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        staying = asyncio.create_task(scheduler.run(b"", [Step(1)] * 1000))
+        await asyncio.sleep(0)
+        engine.free.set()
+        await asyncio.gather(first, staying)
+
+    run(test(), caplog)
+
+
+def test_a_refusal_says_in_how_many_milliseconds_what_waits_is_likely_to_be_through(scheduler, engine, caplog):
+    async def test() -> None:
+        engine.step = slowly(engine.step)
+        await scheduler.run(b"", [Step(1)] * 20)
+        first = await holding(scheduler, engine, MAX_QUEUE)
+        with pytest.raises(Overloaded) as refused:
+            await scheduler.run(b"", steps_of(1))
+        estimate = refused.value.extra["retry_after_ms"]
+        assert 5 * MAX_QUEUE <= estimate < 50 * MAX_QUEUE
+        assert refused.value.headers() == {"Retry-After": str(-(-estimate // 1000))}
+        first.cancel()
+        await asyncio.wait([first])
+        engine.free.set()
+        await scheduler.run(b"", steps_of(1))
+
+    def slowly(step):
+        def slow(*arguments):
+            time.sleep(0.005)
+            return step(*arguments)
+
+        return slow
 
     run(test(), caplog)

@@ -63,7 +63,7 @@ def test_a_file_in_place_of_the_data_directory_is_named(settings: Settings):
     ("argument", "says"),
     [
         ("--port=99999", "port: Input should be less than or equal to 65535"),
-        ("--store=paper", "store: Input should be 'lmdb' or 'memory'"),
+        ("--store=paper", "store: should be lmdb, memory, or valkey://"),
         ("--speed=9", "unrecognized arguments: --speed=9"),
     ],
 )

@@ -1,0 +1,106 @@
+"""Reads HTTP requests as they come and lets in as many as the service can answer, each with a deadline.
+
+The outermost layer: what is refused here costs next to nothing, and there is no queue that could grow.
+"""
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.attention import Attention
+from service.deadline import begin_deadline
+from service.errors import BadTimeout, Overloaded, Problem
+from service.pace import Pace
+from service.routes import ProblemJson
+from service.settings import Settings
+from service.stopping import Stopping
+
+_TIMEOUT = b"request-timeout-ms"
+# More digits than any limit has; Python refuses to read a number of thousands.
+_DIGITS = 20
+# Seconds after which it is worth the while to look after a request; most are through before.
+_LATE = 0.05
+
+
+class Admission:
+    """An ASGI layer that answers 429 while ``max_requests`` run, and lets none run for nobody.
+
+    Probes, metrics, event streams and WebSockets pass as they are: the first two must be answered when nothing else
+    is, the others live long.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, stopping: Stopping) -> None:
+        """Take the application behind this layer."""
+        self._app, self._stopping = app, stopping
+        self._most, self._timeout = settings.max_requests, settings.request_timeout_ms
+        self._running = 0
+        self._pace, self._since = Pace(), 0.0
+        self._new: set[Attention] = set()
+        self._older: set[Attention] = set()
+        self._round: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or _always_served(scope["path"]):
+            await self._pass(scope, receive, send)
+            return
+        try:
+            timeout = self._admit(scope)
+        except Problem as problem:
+            await ProblemJson.of(problem)(scope, receive, send)
+            return
+        attention = Attention(receive, send, timeout)
+        self._enter(attention)
+        try:
+            begin_deadline(timeout)
+            await attention.run(self._app, scope, self._stopping)
+        finally:
+            self._leave(attention)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin_deadline(None)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._stopping.begun:
+                raise
+
+    def _admit(self, scope: Scope) -> int:
+        """Give the milliseconds that a request may take; Overloaded without room, BadTimeout for a bad header."""
+        if self._running >= self._most:
+            raise Overloaded(f"{self._running} requests run already", self._pace.milliseconds(self._running))
+        for name, value in scope["headers"]:
+            if name == _TIMEOUT:
+                if not value.isdigit() or not (milliseconds := int(value[:_DIGITS])):
+                    raise BadTimeout("the header Request-Timeout-Ms is a whole number of milliseconds, at least 1")
+                return min(milliseconds, self._timeout)
+        return self._timeout
+
+    def _enter(self, attention: Attention) -> None:
+        if not self._running:
+            self._since = time.monotonic()
+        self._running += 1
+        self._new.add(attention)
+        if self._round is None:
+            self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round)
+
+    def _leave(self, attention: Attention) -> None:
+        """Make room, and learn the pace: the time between two ends, as long as anything runs."""
+        self._new.discard(attention)
+        self._older.discard(attention)
+        self._running -= 1
+        now = time.monotonic()
+        self._pace.add(1, now - self._since)
+        self._since = now
+
+    def _make_round(self) -> None:
+        """Look after the requests that run since the last round; a timer for each would cost more than all the rest."""
+        for attention in self._older:
+            attention.look()
+        self._older, self._new = self._new, set()
+        self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round) if self._older else None
+
+
+def _always_served(path: str) -> bool:
+    return path.startswith("/health/") or path == "/metrics" or path.endswith("/events")

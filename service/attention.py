@@ -1,0 +1,95 @@
+"""Reads along with a running request and ends it when nobody waits for its answer any more, or its body never ends."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Draining, Problem, SlowBody
+from service.routes import ProblemJson
+from service.stopping import Stopping
+
+
+class Attention:
+    """One request, in the task that answers it; it costs next to nothing before somebody calls ``look``.
+
+    Ending it is cancelling its task: what waits in a queue leaves it, a commit that has begun is finished by others.
+    """
+
+    _answered = _late = _left = _reading = _slow = False
+    _watch: asyncio.Task[None] | None = None
+    _body_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, receive: Receive, send: Send, timeout: int) -> None:
+        """Take the server's side, and in how many milliseconds from now the body has to be there."""
+        self._receive, self._send, self._timeout = receive, send, timeout
+        self._begun = asyncio.get_running_loop().time()
+
+    async def run(self, app: ASGIApp, scope: Scope, stopping: Stopping) -> None:
+        """Run the request to its end, or answer why it has none; a client that left gets no answer."""
+        self._task = asyncio.current_task()
+        try:
+            await app(scope, self._read, self._write)
+        except asyncio.CancelledError:
+            problem = self._problem(stopping)
+            if problem is None and not self._left:
+                raise
+            assert self._task is not None
+            self._task.uncancel()
+            if problem is not None and not self._answered:
+                await ProblemJson.of(problem)(scope, self._receive, self._send)
+        finally:
+            if self._late:
+                self._look_away()
+
+    def look(self) -> None:
+        """Begin to look after a request that takes long: for its body, then for its client."""
+        self._late = True
+        if self._reading:
+            until = self._begun + self._timeout / 1000
+            self._body_timer = asyncio.get_running_loop().call_at(until, self._end_slow)
+        else:
+            self._watch = asyncio.create_task(self._end_when_left())
+
+    def _look_away(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _read(self) -> Message:
+        self._reading = True
+        message = await self._receive()
+        self._reading = message.get("more_body", False)
+        if self._late and not self._reading and self._watch is None:
+            self._look_away()
+            self._watch = asyncio.create_task(self._end_when_left())
+        return message
+
+    async def _write(self, message: Message) -> None:
+        self._answered = True
+        await self._send(message)
+
+    async def _end_when_left(self) -> None:
+        # What the application has not begun to read by now, it does not want.
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        # A server says the same when an answer is through.
+        if not self._answered:
+            self._left = True
+            self._end()
+
+    def _end_slow(self) -> None:
+        self._slow = True
+        self._end()
+
+    def _end(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+
+    def _problem(self, stopping: Stopping) -> Problem | None:
+        """Say why a request was cancelled, if the reason is here or the service's end."""
+        if self._slow:
+            return SlowBody(f"the body did not arrive within {self._timeout} ms")
+        if stopping.begun and not self._left:
+            return Draining("the service stopped before this was through; ask whether it was applied")
+        return None

@@ -1,0 +1,126 @@
+"""Keeps worker processes running on one socket: one that dies is replaced, and a signal to stop reaches all of them.
+
+It loads no model and opens no store. The socket between it and a worker says that the worker is ready; its end says
+that the other side is gone, so that no worker outlives its supervisor.
+"""
+
+import asyncio
+import logging
+import logging.config
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from tempfile import TemporaryDirectory
+
+from service.listening import AddressError, address, listen
+from service.logs import log_config, refuse
+from service.metrics import SHARED as SHARED_METRICS
+from service.settings import Settings
+
+_log = logging.getLogger("nextply")
+
+# Seconds until a worker that could not start is started again, doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+# Seconds past its drain after which a worker is killed.
+_GRACE = 5.0
+
+
+def supervise(settings: Settings, flags: Sequence[str]) -> int:
+    """Run the workers until stopped and give the exit code; what keeps the service from starting is said in one line.
+
+    If the first worker cannot start, it says so, and its exit code is given.
+    """
+    try:
+        listening = listen(settings.host, settings.port)
+    except AddressError as error:
+        refuse(error)
+        return 1
+    logging.config.dictConfig(log_config(settings.log_level))
+    with TemporaryDirectory(prefix="nextply-metrics-") as shared:
+        return asyncio.run(Supervisor(settings, flags, listening, {SHARED_METRICS: shared}).run())
+
+
+class Supervisor:
+    """The workers of one service."""
+
+    def __init__(
+        self, settings: Settings, flags: Sequence[str], listening: socket.socket, environment: Mapping[str, str]
+    ) -> None:
+        """Take the settings, the flags that gave them, the socket and the environment that all workers share."""
+        self._environment = os.environ | environment
+        self._count, self._flags, self._listening = settings.workers, flags, listening
+        self._patience = settings.drain_delay + settings.drain_seconds + _GRACE
+        self._workers: dict[Process, socket.socket] = {}
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until stopped, or until the first worker could not start; give the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        keeping = asyncio.create_task(self._keep_all())
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([keeping, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if keeping.done():
+            return keeping.result()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await self._end_all()
+        return 0
+
+    async def _keep_all(self) -> int:
+        """Give an exit code if the first worker cannot start: then none can."""
+        first, ready = await self._start()
+        if not ready:
+            return max(1, await first.wait())
+        others = await asyncio.gather(*(self._start() for _ in range(self._count - 1)))
+        _log.info("running on %s", address(self._listening))
+        await asyncio.gather(self._keep(first, ready), *(self._keep(*other) for other in others))
+        raise AssertionError("workers are kept for ever")
+
+    async def _keep(self, worker: Process, ready: bool) -> None:
+        """Replace a worker whenever it ends, at once if it had been ready."""
+        pause = _FIRST_PAUSE
+        while True:
+            code = await worker.wait()
+            self._workers.pop(worker).close()
+            if ready:
+                _log.warning("worker %d ended with %d; another takes its place", worker.pid, code)
+                pause = _FIRST_PAUSE
+            else:
+                _log.error("worker %d could not start; it is tried again in %g s", worker.pid, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            worker, ready = await self._start()
+
+    async def _start(self) -> tuple[Process, bool]:
+        """Start a worker; give it once it is ready, or with False once it has failed."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        inherited = (self._listening.fileno(), theirs.fileno())
+        command = [sys.executable, "-m", "service.worker", *map(str, inherited), *self._flags]
+        with theirs:
+            worker = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, env=self._environment)
+        self._workers[worker] = ours
+        ready = await asyncio.get_running_loop().sock_recv(ours, 1)
+        if ready:
+            _log.info("worker %d is ready", worker.pid)
+        return worker, bool(ready)
+
+    async def _end_all(self) -> None:
+        self._listening.close()
+        for worker in self._workers:
+            with suppress(ProcessLookupError):
+                worker.terminate()
+        ends = [asyncio.create_task(worker.wait()) for worker in self._workers]
+        _, late = await asyncio.wait(ends, timeout=self._patience)
+        if late:
+            _log.error("%d workers are killed, since they did not stop within %g s", len(late), self._patience)
+        for worker in self._workers:
+            with suppress(ProcessLookupError):
+                worker.kill()

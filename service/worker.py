@@ -1,0 +1,44 @@
+"""Serves one socket in this process: alone, or as one of the workers that a supervisor starts.
+
+A worker is run as ``python -m service.worker <listening> <supervisor> <flag>…``, where the first two are the numbers
+of the sockets that it inherits.
+"""
+
+import logging
+import socket
+import sys
+
+from pydantic_settings import CliApp
+
+from model.artifact import ArtifactError
+from service.app import create_app
+from service.listening import AddressError, address, listen
+from service.logs import refuse
+from service.server import Server, stop_without
+from service.sessions import StoreError
+from service.settings import Settings
+
+_log = logging.getLogger("nextply")
+
+
+def serve(settings: Settings, listening: socket.socket | None = None, supervisor: socket.socket | None = None) -> int:
+    """Serve until stopped; 1 if the service cannot start, which is said in one line."""
+    try:
+        app = create_app(settings)
+        listening = listening or listen(settings.host, settings.port)
+    except (ArtifactError, StoreError, AddressError) as error:
+        refuse(error)
+        return 1
+    on_ready = stop_without(supervisor) if supervisor else lambda _: _log.info("running on %s", address(listening))
+    Server(app, settings, on_ready).run([listening])
+    return 0
+
+
+def main() -> int:
+    """Serve the inherited socket; the supervisor has checked the flags."""
+    listening, supervisor = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    return serve(CliApp.run(Settings, cli_args=sys.argv[3:]), listening, supervisor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
