@@ -156,8 +156,9 @@ def find_artifacts(root: Path) -> list[Path]:
     folders = [path for path in root.glob("*/*") if path.is_dir()]
     if not folders:
         raise ArtifactError(f"{root} holds no <name>/<version> folder with a model")
-    return sorted(folders, key=lambda path: (path.parent.name, _version_key(path.name)))
+    return sorted(folders, key=lambda path: (path.parent.name, version_key(path.name)))
 
 
-def _version_key(version: str) -> tuple[int, str]:
+def version_key(version: str) -> tuple[int, str]:
+    """Give what orders versions: numbers by their size, before them what is no number."""
     return (int(version), "") if version.isdecimal() else (-1, version)

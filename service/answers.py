@@ -1,12 +1,14 @@
 """Reads positions and predictions and writes the answers of requests."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
 from model.games import Position
 from service import schemas
 from service.distribution import Distribution
+from service.errors import Problem
 from service.line import Line
 from service.models import Model
 from service.sessions import Session
@@ -38,13 +40,64 @@ def written_moves(position: Position, moves: Iterable[int]) -> list[str]:
     return written
 
 
-def played(session: Session, before: int, after: int, line: Line, top_k: int) -> schemas.MovesAnswer:
-    """Write what came of the moves between two plies of a session; ``line`` ends at the later one."""
+def _upgrade(session: Session, model: Model) -> schemas.Upgrade:
+    """Say which version kept the session before this one, if it was rebuilt on another."""
+    return {} if session.version == model.version else {"upgraded_from": session.version}
+
+
+def created(session: Session, model: Model, line: Line, top_k: int) -> schemas.CreateAnswer:
+    """Write a session that was opened, with the line that ends where it stands."""
+    following = likeliest(line.position, line.predictions[-1], top_k)
+    return {"session": session.id, "model": model_id(model), "ply": session.ply, "next": following}
+
+
+def stands(session: Session, after: Session, model: Model, line: Line, top_k: int) -> schemas.StandsAnswer:
+    """Write where a session stands after it was changed, at the end of a line."""
+    return {**created(after, model, line, top_k), **_upgrade(session, model)}
+
+
+def summary(session: Session, at: int) -> schemas.SessionSummary:
+    """Write a session for a listing that was made at a moment, in milliseconds since 1970."""
     return {
         "session": session.id,
-        "ply": after,
-        "surprisal": session.surprisal[before:after].tolist(),
+        "model": {"name": session.model, "version": session.version},
+        "context": session.context,
+        "ply": session.ply,
+        "idle_seconds": max(0, at - session.used) / 1000,
+    }
+
+
+def played(session: Session, model: Model, line: Line, request: schemas.MovesRequest) -> schemas.MovesAnswer:
+    """Write what came of the moves with which a line ends; it began at the start, or where the session stood."""
+    start = 0 if line.known is None else session.ply
+    surprisal = np.array(line.surprisal()[-len(request.moves) :], np.float32).tolist()
+    return {
+        "session": session.id,
+        "model": model_id(model),
+        "ply": start + len(line.moves),
+        "surprisal": surprisal,
+        "next": likeliest(line.position, line.predictions[-1], request.top_k),
+        **_upgrade(session, model),
+    }
+
+
+def step_problem(id_: str, problem: Problem) -> schemas.StepProblem:
+    """Write what kept one step of many from being taken."""
+    return {"session": id_, "problem": cast(schemas.ProblemAnswer, problem.body())}
+
+
+def session(session: Session, alive: Session, model: Model, line: Line, top_k: int) -> schemas.SessionAnswer:
+    """Write a session: as it was kept, as it is with its cache, and the line at which it stands."""
+    assert alive.cache is not None
+    return {
+        "session": session.id,
+        "model": model_id(model),
+        "context": session.context,
+        "ply": session.ply,
+        "moves": written_moves(model.game.new_position(), session.moves),
+        "surprisal": alive.cache.surprisal.tolist(),
         "next": likeliest(line.position, line.predictions[-1], top_k),
+        **_upgrade(session, model),
     }
 
 

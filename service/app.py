@@ -10,33 +10,48 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.errors import Problem, problem
+from service.admission import Admission
+from service.background import background
+from service.errors import InvalidRequest, Problem, problem
+from service.history import History
+from service.keeper import Keeper
 from service.limits import BodyLimit
+from service.lines import Lines
 from service.models import Models
+from service.onlookers import Onlookers
+from service.places import Places
 from service.predictor import Predictor
-from service.routes import ProblemJson
+from service.routes import ProblemJson, problems
+from service.routes.events import event_routes
 from service.routes.operations import operation_routes
 from service.routes.predict import predict_routes
 from service.routes.sessions import session_routes
+from service.routes.stream import stream_routes
 from service.sessions import open_store
 from service.settings import Settings
+from service.stopping import Stopping
 
 _log = logging.getLogger("nextply")
-_SHOWN = 10
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application; ArtifactError or StoreError if a model or the store cannot be used."""
-    models = Models.load(settings.artifacts, settings.model, settings.max_batch)
+    models = Models(settings.artifacts, settings.model, settings.max_batch, settings.max_queue)
     store = open_store(settings)
-    predictor = Predictor(models, store, settings)
+    stopping = Stopping()
+    keeper = Keeper(store, settings)
+    lines = Lines(models, settings.positions)
+    predictor = Predictor(models, lines, keeper, settings)
+    history = History(lines, keeper, settings)
+    onlookers, places = Onlookers(keeper, lines, stopping), Places(settings.max_streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         for model in models:
             _log.info("serving %s/%s (%s, %s)", model.name, model.version, model.game.name, model.manifest.precision)
-        yield
-        predictor.close()
+        async with background(models, keeper, settings):
+            yield
+        keeper.close()
         models.close()
         store.close()
 
@@ -45,11 +60,16 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Predicts the next move of a game while it is being played.",
         version=version("nextply"),
         lifespan=lifespan,
+        responses=problems(422, 429, 503),
     )
+    app.state.stopping, app.state.places = stopping, places
     app.add_middleware(BodyLimit, limit=settings.max_body)
+    app.add_middleware(Admission, settings=settings, stopping=stopping)
     app.include_router(predict_routes(predictor))
-    app.include_router(session_routes(predictor))
-    app.include_router(operation_routes(models, predictor))
+    app.include_router(session_routes(predictor, history))
+    app.include_router(stream_routes(predictor, history, keeper, places, stopping, settings))
+    app.include_router(event_routes(onlookers, places))
+    app.include_router(operation_routes(models, keeper, stopping))
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -61,7 +81,7 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     if error.__cause__ is not None:
         _log.error("%s", error, exc_info=error.__cause__)
-    return ProblemJson(error.body(), status_code=error.status)
+    return ProblemJson.of(error)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -73,9 +93,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
         return _problem(400, "malformed_json", f"the body is not JSON: {reason} at byte {found[0]['loc'][-1]}")
     if found[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return _problem(415, "unsupported_media_type", "send JSON with the header content-type: application/json")
-    errors = [{"where": ".".join(map(str, item["loc"])), "problem": item["msg"]} for item in found[:_SHOWN]]
-    detail = f"{errors[0]['where']}: {errors[0]['problem']}"
-    return _problem(422, "invalid_request", detail, errors=errors)
+    return await _answer_problem(request, InvalidRequest.of(found))
 
 
 async def _answer_http(_: Request, error: Exception) -> Response:

@@ -1,14 +1,20 @@
 """Reads a folder of artifacts and gives the models to serve: each a game, an engine and a scheduler."""
 
+import asyncio
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from model.artifact import Artifact, ArtifactError, Manifest, find_artifacts
+from model.artifact import Artifact, ArtifactError, Manifest, find_artifacts, version_key
 from model.games import Game
 from service.engine import Engine, Input
 from service.errors import UnknownModel
 from service.scheduler import Scheduler
+
+_log = logging.getLogger("nextply")
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,11 @@ class Model:
     """SHA-256 of its graph."""
 
     @classmethod
-    def load(cls, folder: Path, max_batch: int) -> "Model":
+    def load(cls, folder: Path, max_batch: int, max_queue: int) -> "Model":
         """Load a folder; ArtifactError if it cannot be served."""
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
-        scheduler = Scheduler(engine, max_batch)
+        scheduler = Scheduler(engine, max_batch, max_queue)
         return cls(artifact.manifest, artifact.game, engine, scheduler, artifact.manifest.sha256[artifact.graph.name])
 
     @property
@@ -41,33 +47,47 @@ class Model:
         return self.manifest.version
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a reload changed, as ``name/version``; ``failed`` says why what could not be loaded."""
+
+    loaded: list[str]
+    dropped: list[str]
+    failed: dict[str, str]
+
+    def log(self) -> None:
+        """Tell the operator, if there is anything to tell."""
+        if self.loaded or self.dropped:
+            _log.info("models loaded: %s; dropped: %s", self.loaded or "none", self.dropped or "none")
+        for name, problem in self.failed.items():
+            _log.error("model %s cannot be loaded: %s", name, problem)
+
+
 class Models:
-    """All loaded models, by name and version."""
+    """All models under a folder, by name and version; the folder may change while they are served."""
 
-    def __init__(self, models: list[Model], default: str) -> None:
-        """Take the models, each name's newest version last.
-
-        ArtifactError if none is named ``default``, or two have the same name and version.
-        """
+    def __init__(self, root: Path, default: str, max_batch: int, max_queue: int) -> None:
+        """Load every model; ArtifactError for the first that cannot be served, or if none is named ``default``."""
+        self._root, self.default = root, default
+        self._load = partial(Model.load, max_batch=max_batch, max_queue=max_queue)
         self._models: dict[str, dict[str, Model]] = {}
-        for model in models:
-            versions = self._models.setdefault(model.name, {})
-            if model.version in versions:
-                raise ArtifactError(f"two folders hold {model.name}/{model.version}: remove one, or export it anew")
-            versions[model.version] = model
+        self._seen: dict[Path, _Stamp] = {}
+        self._reloading = asyncio.Lock()
+        for folder, self._seen[folder] in _find(root).items():
+            self._add(folder, self._load(folder))
         if default not in self._models:
             raise ArtifactError(f"no model is named {default!r}: there are {', '.join(sorted(self._models))}")
-        self.default = default
 
-    @classmethod
-    def load(cls, root: Path, default: str, max_batch: int) -> "Models":
-        """Load every model under ``root``; ArtifactError for the first that cannot be served."""
-        return cls([Model.load(folder, max_batch) for folder in find_artifacts(root)], default)
+    def _add(self, folder: Path, model: Model) -> None:
+        if (model.name, model.version) != (folder.parent.name, folder.name):
+            raise ArtifactError(f"{folder} holds {model.name}/{model.version}: rename the folder, or export it anew")
+        versions = self._models.setdefault(model.name, {}) | {model.version: model}
+        self._models[model.name] = dict(sorted(versions.items(), key=lambda item: version_key(item[0])))
 
     def __iter__(self) -> Iterator[Model]:
         """Give every loaded version."""
-        for versions in self._models.values():
-            yield from versions.values()
+        for versions in list(self._models.values()):
+            yield from list(versions.values())
 
     def get(self, reference: str | None) -> Model:
         """Give the model that ``name`` (its newest version) or ``name/version`` refers to, the default for None."""
@@ -81,11 +101,76 @@ class Models:
             raise UnknownModel(f"model {name!r} has no version {version[:100]!r}", versions=sorted(versions))
         return versions[version]
 
-    def serving(self, name: str, version: str) -> Model:
-        """Give the version that serves a session of ``name``: its own while that is loaded, else the newest."""
+    async def serving(self, name: str, version: str) -> Model:
+        """Give the version that serves a session of ``name``: its own while that is there, else the newest."""
+        if version not in self._models.get(name, {}):
+            # Another process may have loaded it already, and this one would take the session back to an older one.
+            await self.reload()
         return self.get(f"{name}/{version}" if version in self._models.get(name, {}) else name)
+
+    async def reload(self) -> Changes:
+        """Load what is new or changed in the folder and drop what is gone; what runs on a dropped model finishes.
+
+        What cannot be loaded leaves what is served as it is, and is tried again once its folder changes.
+        """
+        async with self._reloading:
+            try:
+                folders = await asyncio.to_thread(_find, self._root)
+            except ArtifactError as error:
+                return Changes([], [], {"": self._without_root(error)})
+            changes = Changes([], [], {})
+            for folder, stamp in folders.items():
+                if stamp != self._seen.get(folder):
+                    self._seen[folder] = stamp
+                    await self._take(folder, changes)
+            for folder in self._seen.keys() - folders.keys():
+                del self._seen[folder]
+                self._drop(folder, changes)
+            changes.log()
+            return changes
+
+    async def _take(self, folder: Path, changes: Changes) -> None:
+        name = f"{folder.parent.name}/{folder.name}"
+        try:
+            self._add(folder, await asyncio.to_thread(self._load, folder))
+        except ArtifactError as error:
+            changes.failed[name] = self._without_root(error)
+        else:
+            changes.loaded.append(name)
+
+    def _drop(self, folder: Path, changes: Changes) -> None:
+        versions = self._models.get(folder.parent.name, {})
+        if folder.name not in versions:
+            return
+        name = f"{folder.parent.name}/{folder.name}"
+        if folder.parent.name == self.default and len(versions) == 1:
+            changes.failed[name] = "it is gone, but is still served: no other version of the default model is there"
+            return
+        del versions[folder.name]
+        if not versions:
+            del self._models[folder.parent.name]
+        changes.dropped.append(name)
+
+    def _without_root(self, error: ArtifactError) -> str:
+        """Give what is wrong without the place of the folder, which is nobody's business outside."""
+        return str(error).replace(f"{self._root}/", "").replace(str(self._root), "the folder of models")
 
     def close(self) -> None:
         """End the threads of the engines."""
         for model in self:
             model.scheduler.close()
+
+
+_Stamp = frozenset[tuple[str, int, int]]
+
+
+def _find(root: Path) -> dict[Path, _Stamp]:
+    return {folder: _stamp(folder) for folder in find_artifacts(root)}
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """Give what changes when any file of a folder is written, so that one that is still being copied is tried again."""
+    try:
+        return frozenset((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in os.scandir(folder))
+    except OSError:
+        return frozenset()

@@ -94,6 +94,62 @@ class MovesRequest(Request):
     top_k: TopK = 5
 
 
+class Step(Request):
+    """Moves to play in one session of many."""
+
+    session: SessionId
+    moves: Moves
+    ply: int | None = Field(None, ge=0, description="How many moves were played before these.")
+
+
+class StepsRequest(Request):
+    """Moves to play in many sessions; each item succeeds or fails on its own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"steps": [{"session": "board-1", "moves": ["e2e4"]}, {"session": "board-2", "moves": ["d4"]}]}
+            ]
+        }
+    )
+
+    steps: Annotated[list[Step], Field(min_length=1, fail_fast=True)]
+    top_k: TopK = 5
+
+
+class TakebackRequest(Request):
+    """A ply to go back to; the moves after it are undone."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to_ply": 10}]})
+
+    to_ply: int = Field(ge=0, description="How many moves are left.")
+    ply: int | None = Field(None, ge=0, description="How many moves you believe were played.")
+    top_k: TopK = 5
+
+
+class ForkRequest(Request):
+    """A new session that shares another's past."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"at_ply": 10}, {}]})
+
+    session: SessionId | None = Field(None, description="The new session's id; the server makes one if there is none.")
+    at_ply: int | None = Field(None, ge=0, description="How many moves are shared; all if there is none.")
+    top_k: TopK = 5
+
+
+class SessionsQuery(BaseModel):
+    """Which sessions to list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(100, ge=1, le=1000, description="The most sessions of a page.")
+    after: str | None = Field(None, max_length=256, description="`after` of the page before.")
+    prefix: str = Field("", max_length=128, description="Only sessions whose id begins so.")
+    model: str | None = Field(None, max_length=256, description="Only sessions of a model: `name` or `name/version`.")
+    min_ply: int = Field(0, ge=0, description="Only sessions with so many moves or more.")
+    min_idle: float = Field(0, ge=0, description="Only sessions that were not used for so many seconds or longer.")
+
+
 class ModelId(TypedDict):
     """Which model answered."""
 
@@ -140,16 +196,27 @@ class CreateAnswer(TypedDict):
     next: list[Candidate]
 
 
-class MovesAnswer(TypedDict):
+class Upgrade(TypedDict):
+    """Which version kept a session before it was rebuilt on the one that answers."""
+
+    upgraded_from: NotRequired[str]
+
+
+class StandsAnswer(CreateAnswer, Upgrade):
+    """A session after a takeback."""
+
+
+class MovesAnswer(Upgrade):
     """What came of playing moves: −ln p (nats) of each, and what may come next."""
 
     session: str
+    model: ModelId
     ply: int
     surprisal: list[float]
     next: list[Candidate]
 
 
-class SessionAnswer(TypedDict):
+class SessionAnswer(Upgrade):
     """A session as it stands."""
 
     session: str
@@ -159,6 +226,34 @@ class SessionAnswer(TypedDict):
     moves: list[str]
     surprisal: list[float]
     next: list[Candidate]
+
+
+class ChangeAnswer(TypedDict):
+    """What an onlooker is told: of the moves it has, the first ``ply − len(moves)`` stay, and ``moves`` follow."""
+
+    session: str
+    model: ModelId
+    ply: int
+    moves: list[str]
+    surprisal: list[float]
+    next: list[Candidate]
+
+
+class SessionSummary(TypedDict):
+    """A session in a listing."""
+
+    session: str
+    model: ModelId
+    context: dict[str, Any]
+    ply: int
+    idle_seconds: float
+
+
+class SessionsAnswer(TypedDict):
+    """A page of sessions, and what to send as ``after`` to get the next; none at the end."""
+
+    sessions: list[SessionSummary]
+    after: str | None
 
 
 class ModelAnswer(ModelId):
@@ -178,6 +273,21 @@ class ModelsAnswer(TypedDict):
     models: list[ModelAnswer]
 
 
+class ReloadFailure(TypedDict):
+    """A folder that could not be loaded, and why."""
+
+    model: str
+    problem: str
+
+
+class ReloadAnswer(TypedDict):
+    """What changed: ``name/version`` of what is served now, of what no longer is, and what could not be loaded."""
+
+    loaded: list[str]
+    dropped: list[str]
+    failed: list[ReloadFailure]
+
+
 class HealthAnswer(TypedDict):
     """How the service is."""
 
@@ -192,3 +302,16 @@ class ProblemAnswer(TypedDict):
     status: int
     code: str
     detail: str
+
+
+class StepProblem(TypedDict):
+    """What kept one step of many from being taken."""
+
+    session: str
+    problem: ProblemAnswer
+
+
+class StepsAnswer(TypedDict):
+    """What came of each step, in the request's order."""
+
+    results: list[MovesAnswer | StepProblem]

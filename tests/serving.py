@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import torch
 from fastapi import FastAPI
 
@@ -175,6 +176,16 @@ class Process:
         """End it at once, as a crash does."""
         self._process.kill()
         self._process.communicate()
+
+    def memory(self) -> int:
+        """Give the bytes of memory that it holds."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) << 10
+
+    def workers(self) -> list[psutil.Process]:
+        """Give the processes that serve: those that it started, or itself."""
+        itself = psutil.Process(self._process.pid)
+        return itself.children() or [itself]
 
     def terminate(self) -> None:
         """Ask it to stop."""

@@ -81,9 +81,9 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a game of chance": (lambda model: change(model, game={"name": "backgammon"}), "'backgammon' cannot be served"),
     "another vocabulary": (swap_two_moves, "its vocabulary is not that of this version's game 'chess'"),
     "another context": (lambda model: change(model, context=["elo"]), "its context fields are not those of the game"),
-    "a model that is there twice": (
+    "a folder named like another version": (
         lambda model: shutil.copytree(model, model.with_name("2")),
-        "two folders hold chess/1",
+        "chess/2 holds chess/1: rename the folder, or export it anew",
     ),
 }
 
@@ -126,7 +126,7 @@ def test_weights_need_not_be_there_where_a_model_is_only_served(artifacts: Path,
     (model / "weights.safetensors").unlink()
     del manifest["sha256"]["weights.safetensors"]
     (model / MANIFEST).write_text(json.dumps(manifest))
-    assert [model.name for model in Models.load(tmp_path, "colours", max_batch=4)] == ["colours"]
+    assert [model.name for model in Models(tmp_path, "colours", max_batch=4, max_queue=100)] == ["colours"]
 
 
 def test_versions_are_ordered_as_numbers_and_names_come_before_them(tmp_path: Path):
@@ -137,17 +137,18 @@ def test_versions_are_ordered_as_numbers_and_names_come_before_them(tmp_path: Pa
     assert found == ["alpha", "beta", "2", "9", "10", "100"]
 
 
-def test_the_newest_version_answers_for_the_name(artifacts: Path, tmp_path: Path):
+@pytest.mark.anyio
+async def test_the_newest_version_answers_for_the_name(artifacts: Path, tmp_path: Path):
     for version in ("2", "10"):
         folder = tmp_path / "colours" / version
         shutil.copytree(artifacts / "colours" / "1", folder)
         change(folder, version=version)
-    models = Models.load(tmp_path, "colours", max_batch=4)
+    models = Models(tmp_path, "colours", max_batch=4, max_queue=100)
     assert [models.get(name).version for name in (None, "colours", "colours/2", "colours/10")] == [
         "10",
         "10",
         "2",
         "10",
     ]
-    assert models.serving("colours", "2").version == "2"
-    assert models.serving("colours", "1").version == "10"
+    assert (await models.serving("colours", "2")).version == "2"
+    assert (await models.serving("colours", "1")).version == "10"

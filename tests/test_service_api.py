@@ -14,7 +14,7 @@ from model.games import TokenGame, load_game
 from service.app import create_app
 from service.engine import Engine
 from service.predictor import Predictor
-from service.sessions import Commit, MemoryStore, Session
+from service.sessions import Commit, Found, Limits, MemoryStore, Page
 from service.settings import Settings
 from tests.serving import (
     COLOURS,
@@ -30,6 +30,7 @@ from tests.serving import (
 
 pytestmark = pytest.mark.anyio
 
+KNIGHTS = ["Nf3", "Nf6", "Ng1", "Ng8"] * 3
 FOOLS_MATE = ["f3", "e5", "g4", "Qh4#"]
 
 
@@ -343,7 +344,7 @@ class BreakableStore(MemoryStore):
         if self.broken:
             raise OSError("out of order")
 
-    def load_many(self, ids: Sequence[str]) -> list[Session | None]:
+    def load_many(self, ids: Sequence[str]) -> list[Found]:
         self._check()
         return super().load_many(ids)
 
@@ -355,11 +356,15 @@ class BreakableStore(MemoryStore):
         self._check()
         return super().delete_many(ids)
 
+    def scan(self, after: str | None, count: int) -> Page:
+        self._check()
+        return super().scan(after, count)
+
 
 async def test_a_failure_of_the_store_is_told_by_requests_and_by_health(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    store = BreakableStore()
+    store = BreakableStore(Limits(1_000_000, 1_000_000, 100, 100))
     monkeypatch.setattr("service.app.open_store", lambda _: store)
     async with serving(settings) as client:
         await open_session(client, ["e4"])
@@ -368,6 +373,7 @@ async def test_a_failure_of_the_store_is_told_by_requests_and_by_health(
             read_problem(await play(client, ["e5"], ply=1)),
             await client.problem("POST", "/sessions", {"session": "other"}),
             await client.problem("GET", "/sessions/game"),
+            await client.problem("GET", "/sessions"),
             await client.problem("DELETE", "/sessions/game"),
             await client.problem("GET", "/health/ready"),
         ]
@@ -452,6 +458,7 @@ async def test_a_session_stays_with_its_version_while_that_is_there(tmp_path: Pa
     assert (session["model"]["version"], session["next"]) == ("9", before["next"])
     (settings.artifacts / "colours" / "9").rename(tmp_path / "retired")
     session, fresh, _ = await told_by(settings, "second", "colours", moves)
+    assert session.pop("upgraded_from") == "9"
     assert session == fresh
     assert session["model"]["version"] == "10"
     assert session["next"] != before["next"]
@@ -493,9 +500,17 @@ async def test_the_documentation_is_served(client: Client):
         "/sessions",
         "/sessions/{session}",
         "/sessions/{session}/moves",
+        "/sessions/{session}/peek",
+        "/sessions/{session}/takeback",
+        "/sessions/{session}/fork",
+        "/sessions/{session}/state",
+        "/sessions/{session}/events",
+        "/steps",
         "/models",
+        "/models/reload",
         "/health/live",
         "/health/ready",
+        "/metrics",
     }
 
 
@@ -509,14 +524,22 @@ def examples_of(description: Any, path: str) -> list[Any]:
 
 async def test_every_example_of_the_description_runs(client: Client):
     description = await client.ok("GET", "/openapi.json")
-    posts = [path for path, routes in description["paths"].items() if "post" in routes]
-    assert sorted(posts) == ["/predict", "/sessions", "/sessions/{session}/moves"]
     for example in examples_of(description, "/predict"):
         await client.ok("POST", "/predict", example)
-    for example in examples_of(description, "/sessions"):
-        for moves in examples_of(description, "/sessions/{session}/moves"):
-            opened = await client.ok("POST", "/sessions", example)
-            await client.ok("POST", f"/sessions/{opened['session']}/moves", moves)
+    for example in examples_of(description, "/steps"):
+        for step in example["steps"]:
+            await client.ok("POST", "/sessions", {"session": step["session"]})
+        results = (await client.ok("POST", "/steps", example))["results"]
+        assert [result["ply"] for result in results] == [1, 1]
+    sessions = [path for path in description["paths"] if path.startswith("/sessions/{session}/")]
+    bodies = {path: examples_of(description, path) for path in sessions if "post" in description["paths"][path]}
+    assert [path.rpartition("/")[2] for path in bodies] == ["moves", "peek", "takeback", "fork"]
+    for opening in examples_of(description, "/sessions"):
+        for path, examples in bodies.items():
+            for example in examples:
+                at = example.get("to_ply") or example.get("at_ply") or 0
+                opened = await client.ok("POST", "/sessions", opening | ({"moves": KNIGHTS} if at else {}))
+                await client.ok("POST", path.replace("{session}", opened["session"]), example)
 
 
 async def test_every_reference_of_the_description_leads_somewhere(client: Client):

@@ -6,6 +6,7 @@ import orjson
 from fastapi import Response
 from pydantic import TypeAdapter
 
+from service.errors import Problem
 from service.schemas import ProblemAnswer
 
 
@@ -24,17 +25,26 @@ class ProblemJson(Json):
 
     media_type = "application/problem+json"
 
+    @classmethod
+    def of(cls, error: Problem) -> "ProblemJson":
+        """Give the answer that an error is."""
+        return cls(error.body(), status_code=error.status, headers=error.headers())
+
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of a route for OpenAPI."""
     texts = {
         400: "The body is not JSON.",
         404: "No such model or session.",
+        408: "The body did not arrive in the time that the request may take.",
         409: "The id is taken, the session stands at another ply, which `ply` says, or its model has other moves now.",
         413: "More than a request may hold.",
         415: "The content type is not JSON.",
         422: "The body is not as described, or a move is unknown or illegal; nothing was applied.",
-        503: "The engine or the store failed, or the service is stopping.",
+        429: "More than the service can do now; `Retry-After` and `retry_after_ms` say when to try again.",
+        503: "The engine or the store failed, the request's time is over, or the service is stopping.",
     }
+    if 413 in statuses:
+        statuses += (408,)
     content = {ProblemJson.media_type: {"schema": TypeAdapter(ProblemAnswer).json_schema()}}
     return {status: {"description": texts[status], "content": content} for status in statuses}

@@ -2,43 +2,92 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from service import schemas
+from service.history import History
 from service.predictor import Predictor
 from service.routes import Json, problems
 
 Id = Annotated[schemas.SessionId, Path(description="The session's id.")]
+_BLOB = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_CREATE = problems(400, 404, 409, 413, 415, 422, 429, 503)
+_LOOK = problems(404, 409, 422, 429, 503)
 
 
-def session_routes(predictor: Predictor) -> APIRouter:
+def session_routes(predictor: Predictor, history: History) -> APIRouter:
     """Make the routes of sessions."""
-    router = APIRouter(prefix="/sessions", tags=["sessions"])
+    router = APIRouter(tags=["sessions"])
 
-    @router.post(
-        "", status_code=201, response_model=schemas.CreateAnswer, responses=problems(400, 404, 409, 413, 415, 422, 503)
-    )
+    @router.post("/sessions", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
     async def create(request: schemas.CreateRequest) -> Response:
         """Open a session."""
-        answer = await predictor.create(request)
-        return Json(answer, status_code=201, headers={"Location": f"/sessions/{answer['session']}"})
+        return _created(await predictor.create(request))
 
-    @router.post(
-        "/{session}/moves", response_model=schemas.MovesAnswer, responses=problems(400, 404, 409, 413, 415, 422, 503)
-    )
+    @router.get("/sessions", response_model=schemas.SessionsAnswer, responses=problems(422, 429, 503))
+    async def listed(query: Annotated[schemas.SessionsQuery, Query()]) -> Response:
+        """List sessions, a page at a time, in no promised order."""
+        return Json(await history.listed(query))
+
+    @router.post("/sessions/{session}/moves", response_model=schemas.MovesAnswer, responses=_CREATE)
     async def play(session: Id, request: schemas.MovesRequest) -> Response:
         """Play moves, all or none, and predict what comes next."""
         return Json(await predictor.play(session, request))
 
-    @router.get("/{session}", response_model=schemas.SessionAnswer, responses=problems(404, 409, 422, 503))
+    @router.post("/sessions/{session}/peek", response_model=schemas.MovesAnswer, responses=_CREATE)
+    async def peek(session: Id, request: schemas.MovesRequest) -> Response:
+        """Predict as if moves were played; nothing of them is kept."""
+        return Json(await predictor.peek(session, request))
+
+    @router.post("/sessions/{session}/takeback", response_model=schemas.StandsAnswer, responses=_CREATE)
+    async def takeback(session: Id, request: schemas.TakebackRequest) -> Response:
+        """Undo the moves after a ply."""
+        return Json(await history.takeback(session, request))
+
+    @router.post("/sessions/{session}/fork", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
+    async def fork(session: Id, request: schemas.ForkRequest) -> Response:
+        """Open a new session that shares this one's past."""
+        return _created(await history.fork(session, request))
+
+    @router.get("/sessions/{session}", response_model=schemas.SessionAnswer, responses=_LOOK)
     async def get(session: Id, top_k: Annotated[schemas.TopK, Query()] = 5) -> Response:
         """Give a session as it stands."""
         return Json(await predictor.get(session, top_k))
 
-    @router.delete("/{session}", status_code=204, responses=problems(404, 422, 503))
+    @router.delete("/sessions/{session}", status_code=204, responses=problems(404, 422, 429, 503))
     async def delete(session: Id) -> Response:
         """Forget a session."""
         await predictor.delete(session)
         return Response(status_code=204)
 
+    @router.get("/sessions/{session}/state", response_class=Response, responses={200: {"content": _BLOB}, **_LOOK})
+    async def export(session: Id) -> Response:
+        """Give a session, its moves and its state, as one blob, to be opened elsewhere or later."""
+        return Response(await history.export(session), media_type="application/octet-stream")
+
+    @router.put(
+        "/sessions/{session}/state",
+        status_code=201,
+        response_model=schemas.CreateAnswer,
+        responses={200: {"model": schemas.CreateAnswer, "description": "It was there already."}, **_CREATE},
+        openapi_extra={"requestBody": {"content": _BLOB, "required": True}},
+    )
+    async def restore(
+        session: Id,
+        request: Request,
+        rebuild: Annotated[bool, Query(description="Compute the state anew, whatever the blob's is.")] = False,
+    ) -> Response:
+        """Open a session from a blob; its moves must be legal, and its state what they give."""
+        made, answer = await history.restore(session, await request.body(), rebuild=rebuild)
+        return _created(answer) if made else Json(answer)
+
+    @router.post("/steps", response_model=schemas.StepsAnswer, responses=problems(400, 413, 415, 422, 429, 503))
+    async def steps(request: schemas.StepsRequest) -> Response:
+        """Play moves in many sessions; each item succeeds or fails on its own."""
+        return Json(await predictor.steps(request))
+
     return router
+
+
+def _created(answer: schemas.CreateAnswer) -> Response:
+    return Json(answer, status_code=201, headers={"Location": f"/sessions/{answer['session']}"})

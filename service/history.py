@@ -1,0 +1,146 @@
+"""Reads what was played in sessions and goes back in it, branches it, lists it, and carries it to other services."""
+
+import secrets
+from dataclasses import replace
+
+from service import answers, schemas
+from service.deadline import within_deadline
+from service.errors import BadBlob, BadMove, ModelChanged, PlyConflict, SessionExists, StateMismatch
+from service.keeper import Keeper, now
+from service.limits import check_moves
+from service.line import Line
+from service.lines import Lines
+from service.models import Model
+from service.sessions import Session, blob
+from service.settings import Settings
+
+# How often one request for a listing asks the store, however little of what it gives is asked for, and for how many.
+_ASKED = 32
+_PAGE = 500
+
+
+class History:
+    """What can be done with a session beyond playing in it."""
+
+    def __init__(self, lines: Lines, keeper: Keeper, settings: Settings) -> None:
+        """Take the parts, which belong to the caller."""
+        self._lines, self._keeper, self._settings = lines, keeper, settings
+
+    async def takeback(self, id_: str, request: schemas.TakebackRequest) -> schemas.StandsAnswer:
+        """Undo the moves after a ply; PlyConflict if the session has not come so far, or is not where it is believed.
+
+        A session that stands at the ply already stays as it is, so a request can be sent again.
+        """
+
+        async def change(session: Session) -> tuple[Session | None, schemas.StandsAnswer]:
+            if request.ply not in (None, session.ply) and session.ply != request.to_ply:
+                raise PlyConflict(f"session {id_!r} is at ply {session.ply}, not {request.ply}", ply=session.ply)
+            model, after, line = await self._back(session, request.to_ply)
+            return None if after is session else after, answers.stands(session, after, model, line, request.top_k)
+
+        return await self._keeper.change(id_, change)
+
+    async def fork(self, id_: str, request: schemas.ForkRequest) -> schemas.CreateAnswer:
+        """Open a session that shares another's moves up to a ply; the other stays as it is."""
+        async with within_deadline():
+            session = await self._keeper.load(id_)
+            at_ply = session.ply if request.at_ply is None else request.at_ply
+            model, past, line = await self._back(session, at_ply)
+        forked = replace(past, id=request.session or secrets.token_urlsafe(16))
+        if not await self._keeper.commit(forked, expected=None):
+            raise SessionExists(f"session {forked.id!r} exists; choose another id, or none to be given one")
+        return answers.created(forked, model, line, request.top_k)
+
+    async def _back(self, session: Session, ply: int) -> tuple[Model, Session, Line]:
+        """Give the model that serves a session, the session as it was at a ply, and the line that ends there, read."""
+        if ply > session.ply:
+            raise PlyConflict(f"session {session.id!r} is at ply {session.ply}, before {ply}", ply=session.ply)
+        if ply == session.ply:
+            model, alive = await self._lines.alive(session)
+            line = self._lines.resume(model, alive)
+            await line.run(model.scheduler)
+            return model, alive, line
+        model = await self._lines.model(session)
+        line = self._lines.at(model, session, ply)
+        await line.run(model.scheduler)
+        return model, self._lines.after(session, model, line), line
+
+    async def export(self, id_: str) -> bytes:
+        """Give a session, with its state, as one blob."""
+        async with within_deadline():
+            session = await self._keeper.load(id_)
+            _, alive = await self._lines.alive(session)
+        await self._keeper.touch(session, alive)
+        return blob.pack(alive)
+
+    async def restore(self, id_: str, body: bytes, *, rebuild: bool) -> tuple[bool, schemas.CreateAnswer]:
+        """Open a session from a blob, whose moves are played anew: they must be legal and give the state it holds.
+
+        With ``rebuild`` the state in the blob does not matter. BadBlob, BadMove, BadContext, ModelChanged or
+        StateMismatch say what does not fit, SessionExists that another session has the id. The same blob can be sent
+        again; what comes first says whether a session was made.
+        """
+        try:
+            session = replace(blob.unpack(body), id=id_)
+        except ValueError as error:
+            raise BadBlob(str(error)) from None
+        check_moves(session.ply, self._settings)
+        async with within_deadline():
+            model = await self._lines.model(session)
+            line = self._lines.begin(model, session.context)
+            _replay_legal(line, session)
+            await line.run(model.scheduler)
+        restored = self._lines.after(session, model, line)
+        if not rebuild:
+            _check_state(session, restored)
+        made = await self._keeper.commit(restored, expected=None)
+        if not made:
+            there = await self._keeper.load(id_)
+            if (there.model, there.context, there.moves) != (restored.model, restored.context, restored.moves):
+                raise SessionExists(f"another session is named {id_!r}")
+        return made, answers.created(restored, model, line, top_k=5)
+
+    async def listed(self, query: schemas.SessionsQuery) -> schemas.SessionsAnswer:
+        """Give a page of the sessions that fit; it may hold fewer than asked for though there are more to come."""
+        sessions: list[schemas.SessionSummary] = []
+        at, after = now(), query.after
+        for _ in range(_ASKED):
+            page = await self._keeper.scan(after, min(_PAGE, query.limit - len(sessions)))
+            sessions += [answers.summary(session, at) for session in page.sessions if _fits(session, query, at)]
+            after = page.after
+            if after is None or len(sessions) >= query.limit:
+                break
+        return {"sessions": sessions, "after": after}
+
+
+def _fits(session: Session, query: schemas.SessionsQuery, at: int) -> bool:
+    name, _, version = (query.model or session.model).partition("/")
+    return (
+        session.id.startswith(query.prefix)
+        and session.model == name
+        and version in ("", session.version)
+        and session.ply >= query.min_ply
+        and at - session.used >= query.min_idle * 1000
+    )
+
+
+def _replay_legal(line: Line, session: Session) -> None:
+    """Play the moves of a blob; BadMove names the first that may not be played."""
+    for index, move in enumerate(session.moves):
+        legal = line.position.legal()
+        if move not in (range(len(line.game.vocabulary)) if legal is None else legal):
+            raise BadMove(f"move {index} of the blob may not be played there", index=index)
+        line.replay([move])
+
+
+def _check_state(session: Session, restored: Session) -> None:
+    """Pass a blob whose cache is, to the bit, what its moves give here."""
+    anyway = "send it with ?rebuild=true to keep its moves alone"
+    if session.cache is None:
+        return
+    assert restored.cache is not None
+    if session.cache.graph != restored.cache.graph:
+        serves = f"{restored.model}/{restored.version} is another graph than the blob's state is from"
+        raise ModelChanged(f"{serves}: {anyway}")
+    if session.cache.pack(0) != restored.cache.pack(0):
+        raise StateMismatch(f"the blob's state is not what its moves give here: {anyway}")

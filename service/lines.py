@@ -1,0 +1,82 @@
+"""Reads a session's log and gives the line at any of its plies, and the session after a line was read."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from model.games import encode_context
+from service.distribution import Distribution
+from service.errors import BadContext, ModelChanged
+from service.line import Line
+from service.metrics import sessions_rebuilt
+from service.models import Model, Models
+from service.positions import Positions
+from service.sessions import Cache, Session
+
+
+class Lines:
+    """Begins lines, resumes them where a session stands, and rebuilds what a session lost."""
+
+    def __init__(self, models: Models, positions: int) -> None:
+        """Take the models, and how many positions of running games are kept in memory."""
+        self._models = models
+        self._positions = Positions(positions)
+
+    def begin(self, model: Model, context: Mapping[str, Any], **options: Any) -> Line:
+        """Give the line at the start of a game; BadContext if the context is none of the game's."""
+        try:
+            ids = encode_context(model.game.context, context)
+        except ValueError as error:
+            raise BadContext(str(error)) from None
+        return Line(model.game, ids, model.game.new_position(), model.engine.initial, **options)
+
+    async def alive(self, session: Session) -> tuple[Model, Session]:
+        """Give the model that serves a session, and the session with a cache of that model's.
+
+        The session is given as it is, if its cache fits; else it is rebuilt from its log, through the scheduler.
+        ModelChanged if the model that serves it now numbers its moves in another way.
+        """
+        model = await self.model(session)
+        if session.cache is not None and session.cache.graph == model.graph:
+            return model, session
+        line = self.at(model, session, session.ply)
+        await line.run(model.scheduler)
+        sessions_rebuilt.inc()
+        return model, self.after(session, model, line)
+
+    async def model(self, session: Session) -> Model:
+        """Give the model that serves a session: its own version while that is there, else the newest."""
+        model = await self._models.serving(session.model, session.version)
+        if model.game.vocabulary.fingerprint != session.vocabulary:
+            has = f"{model.name}/{model.version} has another vocabulary than session {session.id!r} was played with"
+            raise ModelChanged(f"{has}: delete the session, or serve {session.model}/{session.version} as it was")
+        return model
+
+    def at(self, model: Model, session: Session, ply: int) -> Line:
+        """Give the line from the start of a session's game to one of its plies."""
+        line = self.begin(model, session.context)
+        line.replay(session.moves[:ply])
+        return line
+
+    def resume(self, model: Model, session: Session) -> Line:
+        """Give the line that goes on where a session with a cache stands."""
+        assert session.cache is not None
+        position = self._positions.at(model.game, session.moves)
+        known = Distribution(position.legal(), session.cache.next)
+        ids = encode_context(model.game.context, session.context)
+        return Line(model.game, ids, position, session.cache.state, known)
+
+    def after(self, session: Session, model: Model, line: Line) -> Session:
+        """Give a session after a line that was read: it resumed where the session stood, or began at the start."""
+        moves, surprisal = tuple(line.moves), np.array(line.surprisal(), np.float32)
+        if line.known is not None:
+            assert session.cache is not None
+            moves, surprisal = session.moves + moves, np.concatenate([session.cache.surprisal, surprisal])
+        cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
+        return replace(session, version=model.version, moves=moves, cache=cache)
+
+    def advance(self, model: Model, before: Session, after: Session, line: Line) -> None:
+        """Keep the position at which a line ended for the session's next moves."""
+        self._positions.advance(model.game, before.moves, after.moves, line.position)
