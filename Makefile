@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
 # `make serve PORT=9000` passes what it is given, and nothing that only happens to be in the environment.
-SETTINGS = HOST PORT DATA_DIR STORE ARTIFACTS MODEL MAX_BATCH LOG_LEVEL
+SETTINGS = HOST PORT WORKERS DATA_DIR STORE ARTIFACTS MODEL MAX_BATCH MAX_REQUESTS LOG_LEVEL
 GIVEN = $(foreach name,$(SETTINGS),$(if $(filter command%,$(origin $(name))),NEXTPLY_$(name)='$($(name))'))
 
 help: ## show this help

@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 
 from model.games import Position
-from service import schemas
+from service import requests, schemas
 from service.distribution import Distribution
 from service.errors import Problem
 from service.line import Line
@@ -67,7 +67,7 @@ def summary(session: Session, at: int) -> schemas.SessionSummary:
     }
 
 
-def played(session: Session, model: Model, line: Line, request: schemas.MovesRequest) -> schemas.MovesAnswer:
+def played(session: Session, model: Model, line: Line, request: requests.MovesRequest) -> schemas.MovesAnswer:
     """Write what came of the moves with which a line ends; it began at the start, or where the session stood."""
     start = 0 if line.known is None else session.ply
     surprisal = np.array(line.surprisal()[-len(request.moves) :], np.float32).tolist()
@@ -101,12 +101,12 @@ def session(session: Session, alive: Session, model: Model, line: Line, top_k: i
     }
 
 
-def predictions(request: schemas.PredictRequest, lines: Sequence[Line]) -> list[schemas.Prediction]:
+def predictions(request: requests.PredictRequest, lines: Sequence[Line]) -> list[schemas.Prediction]:
     """Write what is predicted at the end of each line, and along it where the request asks for that."""
     return [_prediction(request, line) for line in lines]
 
 
-def _prediction(request: schemas.PredictRequest, line: Line) -> schemas.Prediction:
+def _prediction(request: requests.PredictRequest, line: Line) -> schemas.Prediction:
     following = likeliest(line.position, line.predictions[-1], request.top_k)
     answer: schemas.Prediction = {"ply": len(line.moves), "next": following}
     if request.score:

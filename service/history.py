@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import replace
 
-from service import answers, schemas
+from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadBlob, BadMove, ModelChanged, PlyConflict, SessionExists, StateMismatch
 from service.keeper import Keeper, now
@@ -26,7 +26,7 @@ class History:
         """Take the parts, which belong to the caller."""
         self._lines, self._keeper, self._settings = lines, keeper, settings
 
-    async def takeback(self, id_: str, request: schemas.TakebackRequest) -> schemas.StandsAnswer:
+    async def takeback(self, id_: str, request: requests.TakebackRequest) -> schemas.StandsAnswer:
         """Undo the moves after a ply; PlyConflict if the session has not come so far, or is not where it is believed.
 
         A session that stands at the ply already stays as it is, so a request can be sent again.
@@ -40,7 +40,7 @@ class History:
 
         return await self._keeper.change(id_, change)
 
-    async def fork(self, id_: str, request: schemas.ForkRequest) -> schemas.CreateAnswer:
+    async def fork(self, id_: str, request: requests.ForkRequest) -> schemas.CreateAnswer:
         """Open a session that shares another's moves up to a ply; the other stays as it is."""
         async with within_deadline():
             session = await self._keeper.load(id_)
@@ -100,7 +100,7 @@ class History:
                 raise SessionExists(f"another session is named {id_!r}")
         return made, answers.created(restored, model, line, top_k=5)
 
-    async def listed(self, query: schemas.SessionsQuery) -> schemas.SessionsAnswer:
+    async def listed(self, query: requests.SessionsQuery) -> schemas.SessionsAnswer:
         """Give a page of the sessions that fit; it may hold fewer than asked for though there are more to come."""
         sessions: list[schemas.SessionSummary] = []
         at, after = now(), query.after
@@ -113,7 +113,7 @@ class History:
         return {"sessions": sessions, "after": after}
 
 
-def _fits(session: Session, query: schemas.SessionsQuery, at: int) -> bool:
+def _fits(session: Session, query: requests.SessionsQuery, at: int) -> bool:
     name, _, version = (query.model or session.model).partition("/")
     return (
         session.id.startswith(query.prefix)

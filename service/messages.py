@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Discriminator, Field, JsonValue, TypeAdapte
 from pydantic import Tag as Named
 from pydantic_core import PydanticCustomError, from_json
 
-from service import schemas
+from service import requests
 from service.errors import InvalidRequest, Problem
 from service.limits import check_moves
 from service.settings import Settings
@@ -33,24 +33,24 @@ def _small(value: JsonValue) -> JsonValue:
 Tag = Annotated[str, Field(max_length=128)] | Annotated[int, Field(ge=-_WIDEST, lt=_WIDEST)]
 
 
-class _Ask(schemas.Request):
-    session: schemas.SessionId | None = Field(None, description="Which session; the path's if that names one.")
+class _Ask(requests.Request):
+    session: requests.SessionId | None = Field(None, description="Which session; the path's if that names one.")
     tag: Tag | None = Field(None, description="Given back with the answer.")
 
 
-class Play(_Ask, schemas.MovesRequest):
+class Play(_Ask, requests.MovesRequest):
     """Moves to play."""
 
     do: Literal["play"] = "play"
 
 
-class Peek(_Ask, schemas.MovesRequest):
+class Peek(_Ask, requests.MovesRequest):
     """Moves to answer as if they were played."""
 
     do: Literal["peek"]
 
 
-class Takeback(_Ask, schemas.TakebackRequest):
+class Takeback(_Ask, requests.TakebackRequest):
     """A ply to go back to."""
 
     do: Literal["takeback"]
@@ -60,10 +60,10 @@ class Get(_Ask):
     """A look at the session as it stands."""
 
     do: Literal["get"]
-    top_k: schemas.TopK = 5
+    top_k: requests.TopK = 5
 
 
-class Ping(schemas.Request):
+class Ping(requests.Request):
     """Something to give back at once."""
 
     ping: Annotated[JsonValue, AfterValidator(_small)]
@@ -94,7 +94,7 @@ _ASK: TypeAdapter[Ask] = TypeAdapter(
     ]
 )
 _TAG: TypeAdapter[Tag] = TypeAdapter(Tag)
-_SESSION: TypeAdapter[str] = TypeAdapter(schemas.SessionId)
+_SESSION: TypeAdapter[str] = TypeAdapter(requests.SessionId)
 
 
 @dataclass(frozen=True, slots=True)

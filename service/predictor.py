@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service import answers, schemas
+from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadContext, BadMove, PlyConflict, Problem, SessionExists
 from service.keeper import Keeper, now
@@ -27,7 +27,7 @@ class Predictor:
         """Take the parts, which belong to the caller."""
         self._models, self._lines, self._keeper, self._settings = models, lines, keeper, settings
 
-    async def predict(self, request: schemas.PredictRequest) -> schemas.PredictAnswer:
+    async def predict(self, request: requests.PredictRequest) -> schemas.PredictAnswer:
         """Answer whole games; nothing is kept."""
         model = self._models.get(request.model)
         sequences = [(s, {}) if isinstance(s, list) else (s.moves, s.context) for s in request.sequences]
@@ -39,7 +39,7 @@ class Predictor:
             predictions = await _on_thread_if(plies > _LONG, answers.predictions, request, lines)
         return {"model": answers.model_id(model), "predictions": predictions}
 
-    async def create(self, request: schemas.CreateRequest) -> schemas.CreateAnswer:
+    async def create(self, request: requests.CreateRequest) -> schemas.CreateAnswer:
         """Open a session; SessionExists if its id is in use."""
         model = self._models.get(request.model)
         check_moves(len(request.moves), self._settings)
@@ -63,7 +63,7 @@ class Predictor:
         self._lines.advance(model, new, session, line)
         return answers.created(session, model, line, request.top_k)
 
-    async def play(self, id_: str, request: schemas.MovesRequest) -> schemas.MovesAnswer:
+    async def play(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes."""
 
         async def change(session: Session) -> tuple[Session | None, schemas.MovesAnswer]:
@@ -77,20 +77,20 @@ class Predictor:
 
         return await self._keeper.change(id_, change)
 
-    async def steps(self, request: schemas.StepsRequest) -> schemas.StepsAnswer:
+    async def steps(self, request: requests.StepsRequest) -> schemas.StepsAnswer:
         """Play moves in many sessions; each item succeeds or fails on its own, those of one session in their order."""
         check_sequences([len(step.moves) for step in request.steps], self._settings)
 
-        async def step(item: schemas.Step) -> schemas.MovesAnswer | schemas.StepProblem:
+        async def step(item: requests.Step) -> schemas.MovesAnswer | schemas.StepProblem:
             try:
-                moves = schemas.MovesRequest(moves=item.moves, ply=item.ply, top_k=request.top_k)
+                moves = requests.MovesRequest(moves=item.moves, ply=item.ply, top_k=request.top_k)
                 return await self.play(item.session, moves)
             except Problem as problem:
                 return answers.step_problem(item.session, problem)
 
         return {"results": await asyncio.gather(*map(step, request.steps))}
 
-    async def peek(self, id_: str, request: schemas.MovesRequest) -> schemas.MovesAnswer:
+    async def peek(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Answer moves as if they were played; nothing of them is kept."""
         model, session, alive = await self._looked_at(id_)
         if request.ply not in (None, session.ply):
@@ -118,7 +118,7 @@ class Predictor:
         await self._keeper.touch(session, alive)
         return model, session, alive
 
-    async def _played(self, model: Model, session: Session, request: schemas.MovesRequest) -> Line:
+    async def _played(self, model: Model, session: Session, request: requests.MovesRequest) -> Line:
         """Give the line of a request's moves from where a session with a cache stands, read."""
         check_moves(session.ply + len(request.moves), self._settings)
         line = self._lines.resume(model, session)
@@ -126,7 +126,7 @@ class Predictor:
         await line.run(model.scheduler)
         return line
 
-    async def _repeat(self, session: Session, request: schemas.MovesRequest) -> schemas.MovesAnswer:
+    async def _repeat(self, session: Session, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Answer moves that were played already as they were answered then; PlyConflict if others were."""
         model = await self._lines.model(session)
         before = request.ply or 0
@@ -146,7 +146,7 @@ class Predictor:
     def _read(
         self,
         model: Model,
-        request: schemas.PredictRequest,
+        request: requests.PredictRequest,
         sequences: Sequence[tuple[list[str], Mapping[str, Any]]],
     ) -> list[Line]:
         """Check every sequence of a request; the first that is wrong is named, and nothing is queued."""

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         cli_exit_on_error=False,
+        hide_input_in_errors=True,
     )
 
     host: str = Field("127.0.0.1", description="address to listen on")

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from service import schemas
+from service import requests
 from service.onlookers import End, Onlookers, Watched
 from service.places import Places
 from service.routes import problems
@@ -42,7 +42,7 @@ def event_routes(onlookers: Onlookers, places: Places) -> APIRouter:
         responses={200: _STREAM, **problems(404, 409, 422, 429, 503)},
     )
     async def events(
-        watched: Annotated[Watched, Depends(watched)], top_k: Annotated[schemas.TopK, Query()] = 5
+        watched: Annotated[Watched, Depends(watched)], top_k: Annotated[requests.TopK, Query()] = 5
     ) -> Response:
         """Watch a game: what is played in it, by whomever, as it happens."""
         return StreamingResponse(_written(watched, top_k), headers=_HEADERS)

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service import schemas
+from service import requests, schemas
 from service.history import History
 from service.predictor import Predictor
 from service.routes import Json, problems
 
-Id = Annotated[schemas.SessionId, Path(description="The session's id.")]
+Id = Annotated[requests.SessionId, Path(description="The session's id.")]
 _BLOB = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _CREATE = problems(400, 404, 409, 413, 415, 422, 429, 503)
 _LOOK = problems(404, 409, 422, 429, 503)
@@ -20,37 +20,37 @@ def session_routes(predictor: Predictor, history: History) -> APIRouter:
     router = APIRouter(tags=["sessions"])
 
     @router.post("/sessions", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
-    async def create(request: schemas.CreateRequest) -> Response:
+    async def create(request: requests.CreateRequest) -> Response:
         """Open a session."""
         return _created(await predictor.create(request))
 
     @router.get("/sessions", response_model=schemas.SessionsAnswer, responses=problems(422, 429, 503))
-    async def listed(query: Annotated[schemas.SessionsQuery, Query()]) -> Response:
+    async def listed(query: Annotated[requests.SessionsQuery, Query()]) -> Response:
         """List sessions, a page at a time, in no promised order."""
         return Json(await history.listed(query))
 
     @router.post("/sessions/{session}/moves", response_model=schemas.MovesAnswer, responses=_CREATE)
-    async def play(session: Id, request: schemas.MovesRequest) -> Response:
+    async def play(session: Id, request: requests.MovesRequest) -> Response:
         """Play moves, all or none, and predict what comes next."""
         return Json(await predictor.play(session, request))
 
     @router.post("/sessions/{session}/peek", response_model=schemas.MovesAnswer, responses=_CREATE)
-    async def peek(session: Id, request: schemas.MovesRequest) -> Response:
+    async def peek(session: Id, request: requests.MovesRequest) -> Response:
         """Predict as if moves were played; nothing of them is kept."""
         return Json(await predictor.peek(session, request))
 
     @router.post("/sessions/{session}/takeback", response_model=schemas.StandsAnswer, responses=_CREATE)
-    async def takeback(session: Id, request: schemas.TakebackRequest) -> Response:
+    async def takeback(session: Id, request: requests.TakebackRequest) -> Response:
         """Undo the moves after a ply."""
         return Json(await history.takeback(session, request))
 
     @router.post("/sessions/{session}/fork", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
-    async def fork(session: Id, request: schemas.ForkRequest) -> Response:
+    async def fork(session: Id, request: requests.ForkRequest) -> Response:
         """Open a new session that shares this one's past."""
         return _created(await history.fork(session, request))
 
     @router.get("/sessions/{session}", response_model=schemas.SessionAnswer, responses=_LOOK)
-    async def get(session: Id, top_k: Annotated[schemas.TopK, Query()] = 5) -> Response:
+    async def get(session: Id, top_k: Annotated[requests.TopK, Query()] = 5) -> Response:
         """Give a session as it stands."""
         return Json(await predictor.get(session, top_k))
 
@@ -82,7 +82,7 @@ def session_routes(predictor: Predictor, history: History) -> APIRouter:
         return _created(answer) if made else Json(answer)
 
     @router.post("/steps", response_model=schemas.StepsAnswer, responses=problems(400, 413, 415, 422, 429, 503))
-    async def steps(request: schemas.StepsRequest) -> Response:
+    async def steps(request: requests.StepsRequest) -> Response:
         """Play moves in many sessions; each item succeeds or fails on its own."""
         return Json(await predictor.steps(request))
 

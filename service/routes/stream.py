@@ -11,7 +11,7 @@ from fastapi import APIRouter, WebSocket
 from pydantic import TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
-from service import schemas
+from service import requests
 from service.deadline import begin_deadline
 from service.errors import Overloaded, Problem, SessionExpired, UnknownSession, problem
 from service.history import History
@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.stopping import Stopping
 
 _log = logging.getLogger("nextply")
-_ID = TypeAdapter(schemas.SessionId)
+_ID = TypeAdapter(requests.SessionId)
 # Messages of one connection that are read and not answered yet. The next ones stay in the network's buffers.
 _IN_WORK = 64
 _REASON_BYTES = 123
