@@ -58,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Nextply",
         summary="Predicts the next move of a game while it is being played.",
+        description="A request may say with the header `Request-Timeout-Ms` how long it may take; when that is over, "
+        "503 says so and nothing was applied. WebSockets: docs/streams.md.",
         version=version("nextply"),
         lifespan=lifespan,
         responses=problems(422, 429, 503),

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from service import answers, requests, schemas
@@ -35,7 +35,7 @@ class Predictor:
         async with within_deadline():
             lines = await _on_thread_if(plies > _LONG, self._read, model, request, sequences)
             every = request.score or request.each_ply
-            await asyncio.gather(*(line.run(model.scheduler, every=every) for line in lines))
+            await _all(line.run(model.scheduler, every=every) for line in lines)
             predictions = await _on_thread_if(plies > _LONG, answers.predictions, request, lines)
         return {"model": answers.model_id(model), "predictions": predictions}
 
@@ -159,6 +159,16 @@ class Predictor:
             line.play(moves, sequence=number)
             lines.append(line)
         return lines
+
+
+async def _all(runs: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all, or, if one fails, give up the others: nobody waits for them any more."""
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _conflict(session: Session, believed: int) -> PlyConflict:

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from service.engine import Engine
 from service.settings import Settings
-from tests.serving import Client, read_problem, serving
+from tests.serving import Client, predict_one, read_problem, serving
 
 LIMITS = {"max_body": 100_000, "max_sequences": 16, "max_moves": 2000, "max_plies": 2500}
 JSON = {"content-type": "application/json"}
@@ -319,3 +320,23 @@ def test_no_body_of_moves_breaks_the_service(send: Send, model: str, body: Any):
 @given(content=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_no_bytes_break_the_service(send: Send, content: bytes):
     check_answer(send("/predict", content))
+
+
+@pytest.mark.anyio
+async def test_a_prediction_of_which_one_sequence_finds_no_room_leaves_none_of_the_others_running(settings: Settings):
+    steps = 0
+    step = Engine.step
+
+    def counting(self: Engine, *arguments: Any) -> Any:
+        nonlocal steps
+        steps += len(arguments[0])
+        return step(self, *arguments)
+
+    games = [["red"] * 400 for _ in range(3)]
+    async with serving(settings.model_copy(update={"max_queue": 900})) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Engine, "step", counting)
+            problem = await client.problem("POST", "/predict", {"model": "colours", "sequences": games})
+            assert (problem["status"], problem["code"]) == (429, "overloaded")
+            await predict_one(client, "colours", ["red"])
+    assert steps < 20
