@@ -99,6 +99,8 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=settings.max_body,
+        # A client that sends far ahead answers pings late, since its answer waits behind what it sent.
+        ws_ping_timeout=120,
         # Messages are short, and each connection would need its own tables to pack them.
         ws_per_message_deflate=False,
         backlog=BACKLOG,
