@@ -104,6 +104,8 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         # Messages are short, and each connection would need its own tables to pack them.
         ws_per_message_deflate=False,
         backlog=BACKLOG,
+        # Longer than balancers keep an idle connection: who closes first must not be the one who is sent a request.
+        timeout_keep_alive=75,
         access_log=settings.access_log,
         log_config=log_config(settings.log_level),
         server_header=False,
