@@ -24,7 +24,10 @@ _LATE = 0.05
 
 
 class Admission:
-    """An ASGI layer that answers 429 while ``max_requests`` run, and lets none run for nobody.
+    """An ASGI layer that answers 429 to what would wait for too long, and lets no request run for nobody.
+
+    At most ``max_requests`` run, and beyond a full batch only so many as are likely to be through in ``max_wait_ms``,
+    at the pace of the last second: a service that has become slower takes less, and what it takes it still answers.
 
     Probes, metrics, event streams and WebSockets pass as they are: the first two must be answered when nothing else
     is, the others live long.
@@ -34,6 +37,8 @@ class Admission:
         """Take the application behind this layer."""
         self._app, self._stopping = app, stopping
         self._most, self._timeout = settings.max_requests, settings.request_timeout_ms
+        # As many as one step takes wait for each other hardly at all, however long they are.
+        self._few, self._longest_wait = min(settings.max_batch, self._most), settings.max_wait_ms
         self._running = 0
         self._pace, self._since = Pace(), 0.0
         self._new: set[Attention] = set()
@@ -68,8 +73,10 @@ class Admission:
 
     def _admit(self, scope: Scope) -> int:
         """Give the milliseconds that a request may take; Overloaded without room, BadTimeout for a bad header."""
-        if self._running >= self._most:
-            raise Overloaded(f"{self._running} requests run already", self._pace.milliseconds(self._running))
+        if self._running >= self._few:
+            wait = self._pace.milliseconds(self._running)
+            if self._running >= self._most or wait > self._longest_wait:
+                raise Overloaded(f"{self._running} requests run already", wait)
         for name, value in scope["headers"]:
             if name == _TIMEOUT:
                 if not value.isdigit() or not (milliseconds := int(value[:_DIGITS])):

@@ -2,12 +2,12 @@
 
 import math
 
-# What remains of a measurement when the next one comes: about the last fifty count.
-_KEEP = 0.98
+# Seconds after which a measurement counts a third: long enough to even out groups that end together.
+_WINDOW = 1.0
 
 
 class Pace:
-    """The seconds that one of many things takes, as a moving average."""
+    """The seconds that one of many things takes, as it was lately."""
 
     def __init__(self) -> None:
         """Begin without a measurement."""
@@ -15,8 +15,9 @@ class Pace:
 
     def add(self, count: int, seconds: float) -> None:
         """Take that so many were through in so many seconds."""
-        self._count = self._count * _KEEP + count
-        self._seconds = self._seconds * _KEEP + seconds
+        keep = math.exp(-seconds / _WINDOW)
+        self._count = self._count * keep + count
+        self._seconds = self._seconds * keep + seconds
 
     def milliseconds(self, count: int) -> int:
         """Give the milliseconds that so many are likely to take, at least 1; a second if nothing was measured yet."""

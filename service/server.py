@@ -109,4 +109,6 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=settings.access_log,
         log_config=log_config(settings.log_level),
         server_header=False,
+        # Nobody here asks where a request came from.
+        proxy_headers=False,
     )

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         1024, ge=1, description="requests that one worker answers at the same time; what comes beyond gets 429"
     )
+    max_wait_ms: int = Field(
+        2000, ge=1, description="what is likely to wait for longer than this, at the present pace, gets 429"
+    )
     max_queue: int = Field(
         65_536, ge=1, description="steps that may wait for the network in one worker; what comes beyond gets 429"
     )

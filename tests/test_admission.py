@@ -333,3 +333,34 @@ async def test_what_does_not_fit_into_the_queue_is_refused_and_not_applied(
         assert int(refused.headers["retry-after"]) == -(-problem["retry_after_ms"] // 1000)
         assert (await long)["ply"] == 100
         assert (await client.ok("POST", "/sessions/game/moves", move))["ply"] == 1
+
+
+async def test_a_service_that_is_slow_takes_no_more_than_it_is_likely_to_answer_soon(behind, stopping):
+    few, soon = 4, 50
+    settings = Settings(max_batch=few, max_requests=100, max_wait_ms=soon)
+    admission = Admission(behind, settings, stopping)
+    behind.free.set()
+    for _ in range(20):
+        await Exchange().through(admission)
+    behind.free.clear()
+    quick = begin(admission, *(Exchange() for _ in range(20)))
+    await asyncio.sleep(0.05)
+    assert len(behind.running) == 40
+    behind.free.set()
+    await asyncio.gather(*quick)
+    behind.free.clear()
+    behind.running.clear()
+    slow = begin(admission, *(Exchange() for _ in range(20)))
+    await asyncio.sleep(0.5)
+    behind.free.set()
+    statuses = [exchange.status for exchange in await asyncio.gather(*slow)]
+    assert statuses == [200] * 20
+    behind.free.clear()
+    behind.running.clear()
+    crowd = begin(admission, *(Exchange() for _ in range(20)))
+    await asyncio.sleep(0.02)
+    assert few <= len(behind.running) < 20
+    behind.free.set()
+    refused = [exchange for exchange in await asyncio.gather(*crowd) if exchange.status == 429]
+    assert len(refused) == 20 - len(behind.running)
+    assert all(exchange.problem["retry_after_ms"] > soon for exchange in refused)

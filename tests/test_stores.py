@@ -47,7 +47,7 @@ LIMITS = Limits(state_ttl=1000, session_ttl=600_000, max_states=1000, max_sessio
 def make_session(id_: str = "a", revision: int = 1, moves: tuple[int, ...] = (3, 1, 2), used: int = NOW) -> Session:
     surprisal = np.linspace(0.5, 2, len(moves), dtype=np.float32)
     cache = Cache("f00d" * 16, surprisal, np.array([-0.1, -2.5], np.float32), b"\x00state")
-    return Session(id_, "chess", "1", "beef", {"white_elo": 1500}, moves, revision, used, cache)
+    return Session(id_, "chess", "1", "00000000deadbeef", {"white_elo": 1500}, moves, revision, used, cache)
 
 
 def cold(session: Session) -> Session:
@@ -574,6 +574,7 @@ def test_who_left_hears_nothing_and_others_still_do(store: SessionStore):
 
 # Records
 
+fingerprints = st.binary(min_size=8, max_size=8).map(bytes.hex)
 names = st.text(st.characters(codec="utf-8"), max_size=40)
 hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 float32s = arrays.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32))
@@ -583,7 +584,7 @@ contexts = st.dictionaries(names, st.none() | st.integers(-(1 << 63), (1 << 63) 
 caches = st.none() | st.builds(Cache, hashes, float32s, float32s, st.binary(max_size=100))
 
 
-@given(st.builds(Session, names, names, names, names, contexts, tokens, u64s, u64s, caches))
+@given(st.builds(Session, names, names, names, fingerprints, contexts, tokens, u64s, u64s, caches))
 @example(Session("", "", "", "", {}, (), 0, 0, Cache("00" * 32, np.zeros(0, np.float32), np.zeros(0, np.float32), b"")))
 def test_a_record_holds_a_session_bit_for_bit(session: Session):
     log, cache = session.pack()
@@ -591,7 +592,7 @@ def test_a_record_holds_a_session_bit_for_bit(session: Session):
     assert fields(Session.unpack(session.id, log)) == fields(cold(session))
 
 
-@given(st.builds(Session, names, names, names, names, contexts, tokens, u64s, u64s, caches), st.data())
+@given(st.builds(Session, names, names, names, fingerprints, contexts, tokens, u64s, u64s, caches), st.data())
 def test_a_record_that_was_cut_is_never_taken_for_a_session(session: Session, data: st.DataObject):
     log, cache = session.pack()
     with pytest.raises(ValueError, match="session record"):

@@ -34,7 +34,6 @@ def unpack(blob: bytes) -> Session:
         session = Session.unpack(id_.decode(), log, cache or None)
     except (struct.error, TypeError) as error:
         raise ValueError(f"the exported session cannot be read: {error}") from None
-    texts = session.model, session.version, session.vocabulary
-    if not (all(isinstance(text, str) for text in texts) and isinstance(session.context, dict)):
+    if not (isinstance(session.model, str) and isinstance(session.version, str) and isinstance(session.context, dict)):
         raise ValueError("the exported session cannot be read: its head is not what it should be")
     return session

@@ -12,7 +12,7 @@ import orjson
 FORMAT = 2
 # Stores compare and index records without reading them whole, so these places belong to the format.
 REVISION, USED = slice(8, 16), slice(16, 24)
-_LOG = struct.Struct("<BBHIQQ")
+_LOG = struct.Struct("<BBHIQQ8s")
 _CACHE = struct.Struct("<32sQII")
 
 
@@ -57,7 +57,7 @@ class Session:
     model: str
     version: str
     vocabulary: str
-    """Fingerprint of the vocabulary whose ids ``moves`` are."""
+    """Fingerprint of the vocabulary whose ids ``moves`` are, 16 hexadecimal digits."""
     context: dict[str, Any]
     moves: tuple[int, ...]
     revision: int
@@ -73,9 +73,10 @@ class Session:
 
     def pack(self) -> tuple[bytes, bytes | None]:
         """Give the record of the log, and of the cache if there is one."""
-        head = orjson.dumps([self.model, self.version, self.vocabulary, self.context])
+        head = orjson.dumps([self.model, self.version, self.context])
         moves = np.array(self.moves, np.uint16 if max(self.moves, default=0) < 1 << 16 else np.uint32)
-        log = _LOG.pack(FORMAT, moves.itemsize, len(head), len(self.moves), self.revision, self.used)
+        sizes, vocabulary = (moves.itemsize, len(head), len(self.moves)), bytes.fromhex(self.vocabulary)
+        log = _LOG.pack(FORMAT, *sizes, self.revision, self.used, vocabulary)
         return log + head + moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
 
     @classmethod
@@ -85,14 +86,14 @@ class Session:
             raise ValueError(f"session record of format {log[0] if log else None}; this version reads format {FORMAT}")
         if len(log) < _LOG.size:
             raise ValueError("session record that is cut short")
-        _, move_size, head_size, plies, revision, used = _LOG.unpack_from(log)
+        _, move_size, head_size, plies, revision, used, vocabulary = _LOG.unpack_from(log)
         moves_at = _LOG.size + head_size
         if move_size not in {2, 4} or len(log) != moves_at + plies * move_size:
             raise ValueError("session record that is not whole")
-        model, version, vocabulary, context = orjson.loads(log[_LOG.size : moves_at])
+        model, version, context = orjson.loads(log[_LOG.size : moves_at])
         moves = tuple(np.frombuffer(log[moves_at:], f"<u{move_size}").tolist())
         kept = None if cache is None else Cache.unpack(cache, revision)
-        return cls(id_, model, version, vocabulary, context, moves, revision, used, kept)
+        return cls(id_, model, version, vocabulary.hex(), context, moves, revision, used, kept)
 
 
 @dataclass(frozen=True, slots=True)
