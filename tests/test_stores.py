@@ -585,7 +585,9 @@ caches = st.none() | st.builds(Cache, hashes, float32s, float32s, st.binary(max_
 
 
 @given(st.builds(Session, names, names, names, fingerprints, contexts, tokens, u64s, u64s, caches))
-@example(Session("", "", "", "", {}, (), 0, 0, Cache("00" * 32, np.zeros(0, np.float32), np.zeros(0, np.float32), b"")))
+@example(
+    Session("", "", "", "00" * 8, {}, (), 0, 0, Cache("00" * 32, np.zeros(0, np.float32), np.zeros(0, np.float32), b""))
+)
 def test_a_record_holds_a_session_bit_for_bit(session: Session):
     log, cache = session.pack()
     assert fields(Session.unpack(session.id, log, cache)) == fields(session)
