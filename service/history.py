@@ -9,7 +9,7 @@ from service.errors import BadBlob, BadMove, ModelChanged, PlyConflict, SessionE
 from service.keeper import Keeper, now
 from service.limits import check_moves
 from service.line import Line
-from service.lines import Lines
+from service.lines import Lines, on_thread_if_long
 from service.models import Model
 from service.sessions import Session, blob
 from service.settings import Settings
@@ -61,7 +61,7 @@ class History:
             await line.run(model.scheduler)
             return model, alive, line
         model = await self._lines.model(session)
-        line = self._lines.at(model, session, ply)
+        line = await self._lines.at(model, session, ply)
         await line.run(model.scheduler)
         return model, self._lines.after(session, model, line), line
 
@@ -88,7 +88,7 @@ class History:
         async with within_deadline():
             model = await self._lines.model(session)
             line = self._lines.begin(model, session.context)
-            _replay_legal(line, session)
+            await on_thread_if_long(session.ply, _replay_legal, line, session)
             await line.run(model.scheduler)
         restored = self._lines.after(session, model, line)
         if not rebuild:

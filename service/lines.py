@@ -1,8 +1,9 @@
 """Reads a session's log and gives the line at any of its plies, and the session after a line was read."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from service.metrics import sessions_rebuilt
 from service.models import Model, Models
 from service.positions import Positions
 from service.sessions import Cache, Session
+
+Result = TypeVar("Result")
+
+# So many moves are played on a thread, and others are answered meanwhile.
+_LONG = 256
 
 
 class Lines:
@@ -41,7 +47,7 @@ class Lines:
         model = await self.model(session)
         if session.cache is not None and session.cache.graph == model.graph:
             return model, session
-        line = self.at(model, session, session.ply)
+        line = await self.at(model, session, session.ply)
         await line.run(model.scheduler)
         sessions_rebuilt.inc()
         return model, self.after(session, model, line)
@@ -54,10 +60,10 @@ class Lines:
             raise ModelChanged(f"{has}: delete the session, or serve {session.model}/{session.version} as it was")
         return model
 
-    def at(self, model: Model, session: Session, ply: int) -> Line:
+    async def at(self, model: Model, session: Session, ply: int) -> Line:
         """Give the line from the start of a session's game to one of its plies."""
         line = self.begin(model, session.context)
-        line.replay(session.moves[:ply])
+        await on_thread_if_long(ply, line.replay, session.moves[:ply])
         return line
 
     def resume(self, model: Model, session: Session) -> Line:
@@ -80,3 +86,8 @@ class Lines:
     def advance(self, model: Model, before: Session, after: Session, line: Line) -> None:
         """Keep the position at which a line ended for the session's next moves."""
         self._positions.advance(model.game, before.moves, after.moves, line.position)
+
+
+async def on_thread_if_long(plies: int, function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function, on a thread if it has so much to do that others would have to wait for it."""
+    return await asyncio.to_thread(function, *arguments) if plies > _LONG else function(*arguments)

@@ -11,13 +11,10 @@ from service.errors import BadContext, BadMove, PlyConflict, Problem, SessionExi
 from service.keeper import Keeper, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
-from service.lines import Lines
+from service.lines import Lines, on_thread_if_long
 from service.models import Model, Models
 from service.sessions import Session
 from service.settings import Settings
-
-# A request this long is prepared on a thread, so that others are answered meanwhile.
-_LONG = 256
 
 
 class Predictor:
@@ -33,10 +30,10 @@ class Predictor:
         sequences = [(s, {}) if isinstance(s, list) else (s.moves, s.context) for s in request.sequences]
         plies = check_sequences([len(moves) for moves, _ in sequences], self._settings)
         async with within_deadline():
-            lines = await _on_thread_if(plies > _LONG, self._read, model, request, sequences)
+            lines = await on_thread_if_long(plies, self._read, model, request, sequences)
             every = request.score or request.each_ply
             await _all(line.run(model.scheduler, every=every) for line in lines)
-            predictions = await _on_thread_if(plies > _LONG, answers.predictions, request, lines)
+            predictions = await on_thread_if_long(plies, answers.predictions, request, lines)
         return {"model": answers.model_id(model), "predictions": predictions}
 
     async def create(self, request: requests.CreateRequest) -> schemas.CreateAnswer:
@@ -55,7 +52,7 @@ class Predictor:
         )
         async with within_deadline():
             line = self._lines.begin(model, request.context)
-            await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
+            await on_thread_if_long(len(request.moves), line.play, request.moves)
             await line.run(model.scheduler)
         session = self._lines.after(new, model, line)
         if not await self._keeper.commit(session, expected=None):
@@ -122,7 +119,7 @@ class Predictor:
         """Give the line of a request's moves from where a session with a cache stands, read."""
         check_moves(session.ply + len(request.moves), self._settings)
         line = self._lines.resume(model, session)
-        await _on_thread_if(len(request.moves) > _LONG, line.play, request.moves)
+        await on_thread_if_long(len(request.moves), line.play, request.moves)
         await line.run(model.scheduler)
         return line
 
@@ -133,7 +130,7 @@ class Predictor:
         after = before + len(request.moves)
         if after > session.ply:
             raise _conflict(session, before)
-        line = self._lines.at(model, session, before)
+        line = await self._lines.at(model, session, before)
         try:
             line.play(request.moves)
         except BadMove:
@@ -173,7 +170,3 @@ async def _all(runs: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 def _conflict(session: Session, believed: int) -> PlyConflict:
     return PlyConflict(f"session {session.id!r} is at ply {session.ply}, not {believed}", ply=session.ply)
-
-
-async def _on_thread_if(long: bool, function: Any, *arguments: Any) -> Any:
-    return await asyncio.to_thread(function, *arguments) if long else function(*arguments)
