@@ -5,7 +5,7 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
-from service.logs import refuse
+from service.process.logs import refuse
 from service.settings import Settings
 
 
@@ -22,11 +22,11 @@ def main() -> int:
         refuse(error)
         return 2
     if settings.workers > 1:
-        from service.supervisor import supervise
+        from service.process.supervisor import supervise
 
         return supervise(settings, sys.argv[1:])
     # The supervisor does without all that this imports.
-    from service.worker import serve
+    from service.process.worker import serve
 
     return serve(settings)
 

@@ -18,8 +18,6 @@ from service.keeper import Keeper
 from service.limits import BodyLimit
 from service.lines import Lines
 from service.models import Models
-from service.onlookers import Onlookers
-from service.places import Places
 from service.predictor import Predictor
 from service.routes import ProblemJson, problems
 from service.routes.events import event_routes
@@ -30,6 +28,8 @@ from service.routes.stream import stream_routes
 from service.sessions import open_store
 from service.settings import Settings
 from service.stopping import Stopping
+from service.streams.onlookers import Onlookers
+from service.streams.places import Places
 
 _log = logging.getLogger("nextply")
 

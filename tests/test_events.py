@@ -24,7 +24,7 @@ from service.app import create_app
 from service.distribution import Distribution
 from service.sessions import Commit, Found, Limits, MemoryStore, Session
 from service.settings import Settings
-from service.view import View
+from service.streams.view import View
 from tests.serving import COLOURS, KASPAROV_TOPALOV, Process, write_artifact
 from tests.streams import Event, Onlooker, example, opened, our_tasks, read_events, replay
 from tests.valkey_server import ValkeyServer
@@ -147,7 +147,7 @@ async def test_top_k_says_how_many_moves_are_foretold(app: FastAPI, http: httpx.
 async def test_a_whole_game_that_the_store_tells_of_adds_up_to_the_session(
     app: FastAPI, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("service.onlookers._BEAT", 1000)
+    monkeypatch.setattr("service.streams.onlookers._BEAT", 1000)
     await ok(http, "POST", "/sessions", {"session": "game"})
     async with opened(Onlooker(app, "game")) as onlooker:
         await onlooker.next()
@@ -328,7 +328,7 @@ async def test_a_stream_stays_open_while_the_store_is_away_and_goes_on(
 async def test_a_write_that_nobody_told_of_is_found_all_the_same(
     app: FastAPI, http: httpx.AsyncClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("service.onlookers._ROUNDS", 2)
+    monkeypatch.setattr("service.streams.onlookers._ROUNDS", 2)
     store.silent = True
     await ok(http, "POST", "/sessions", {"session": "game"})
     async with opened(Onlooker(app, "game")) as onlooker:
@@ -381,7 +381,7 @@ async def test_silence_is_broken_by_comments(app: FastAPI, http: httpx.AsyncClie
 async def test_an_onlooker_who_replays_the_events_has_the_moves_of_the_session(
     settings: Settings, kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("service.onlookers._BEAT", 0.005)
+    monkeypatch.setattr("service.streams.onlookers._BEAT", 0.005)
     draw = random.Random(seed)
     async with running(settings.model_copy(update={"store": kind, "fsync": False})) as app, client_of(app) as http:
         await ok(http, "POST", "/sessions", {"session": "game", "model": "colours"})

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service import requests
-from service.onlookers import End, Onlookers, Watched
-from service.places import Places
 from service.routes import problems
 from service.routes.sessions import Id
+from service.streams.onlookers import End, Onlookers, Watched
+from service.streams.places import Places
 
 # Seconds of silence after which a comment says that the connection is alive.
 _QUIET = 15

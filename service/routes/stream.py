@@ -16,11 +16,11 @@ from service.deadline import begin_deadline
 from service.errors import Overloaded, Problem, SessionExpired, UnknownSession, problem
 from service.history import History
 from service.keeper import Keeper
-from service.messages import Ask, Get, Message, Peek, Ping, Play, Takeback, read_message
-from service.places import Places
 from service.predictor import Predictor
 from service.settings import Settings
 from service.stopping import Stopping
+from service.streams.messages import Ask, Get, Message, Peek, Ping, Play, Takeback, read_message
+from service.streams.places import Places
 
 _log = logging.getLogger("nextply")
 _ID = TypeAdapter(requests.SessionId)

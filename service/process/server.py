@@ -17,11 +17,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.listening import BACKLOG
-from service.logs import log_config
-from service.places import Places
+from service.process.listening import BACKLOG
+from service.process.logs import log_config
 from service.settings import Settings
 from service.stopping import Stopping
+from service.streams.places import Places
 
 _log = logging.getLogger("nextply")
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from tempfile import TemporaryDirectory
 
-from service.listening import AddressError, address, listen
-from service.logs import log_config, refuse
 from service.metrics import SHARED as SHARED_METRICS
+from service.process.listening import AddressError, address, listen
+from service.process.logs import log_config, refuse
 from service.settings import Settings
 
 _log = logging.getLogger("nextply")
@@ -103,7 +103,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         inherited = (self._listening.fileno(), theirs.fileno())
-        command = [sys.executable, "-m", "service.worker", *map(str, inherited), *self._flags]
+        command = [sys.executable, "-m", "service.process.worker", *map(str, inherited), *self._flags]
         with theirs:
             worker = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, env=self._environment)
         self._workers[worker] = ours

@@ -15,7 +15,7 @@ from service.errors import Draining, Problem, SessionExpired, UnknownSession
 from service.keeper import Keeper
 from service.lines import Lines
 from service.stopping import Stopping
-from service.view import View
+from service.streams.view import View
 
 _log = logging.getLogger("nextply")
 # Seconds between two looks at a session of which the store cannot tell, or which it has just failed to give.

@@ -1,7 +1,7 @@
 """Serves one socket in this process: alone, or as one of the workers that a supervisor starts.
 
-A worker is run as ``python -m service.worker <listening> <supervisor> <flag>…``, where the first two are the numbers
-of the sockets that it inherits.
+A worker is run as ``python -m service.process.worker <listening> <supervisor> <flag>…``, where the first two are the
+numbers of the sockets that it inherits.
 """
 
 import logging
@@ -12,9 +12,9 @@ from pydantic_settings import CliApp
 
 from model.artifact import ArtifactError
 from service.app import create_app
-from service.listening import AddressError, address, listen
-from service.logs import refuse
-from service.server import Server, stop_without
+from service.process.listening import AddressError, address, listen
+from service.process.logs import refuse
+from service.process.server import Server, stop_without
 from service.sessions import StoreError
 from service.settings import Settings
 
