@@ -116,6 +116,16 @@ async def test_moves_and_takebacks_sent_at_once_are_applied_in_the_order_sent(cl
     assert (await whole(client))["moves"] == ["e2e4", "c7c5"]
 
 
+async def test_a_long_game_can_do_all_that_a_short_one_can(client: Client):
+    moves = ["red", "green", "blue"] * 110
+    await open_game(client, moves, "game", "colours")
+    await client.ok("POST", "/sessions/game/takeback", {"to_ply": 320})
+    await client.ok("POST", "/sessions/game/fork", {"session": "fork", "at_ply": 310})
+    await client.ok("POST", "/sessions/fork/moves", {"moves": moves[310:320], "ply": 310})
+    assert (await put_blob(client, await get_blob(client))).status_code == 201
+    assert await whole(client) == await whole(client, "fork") == await whole(client, "copy")
+
+
 # Many sessions in one request
 
 
