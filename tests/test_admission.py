@@ -336,7 +336,7 @@ async def test_what_does_not_fit_into_the_queue_is_refused_and_not_applied(
 
 
 async def test_a_service_that_is_slow_takes_no_more_than_it_is_likely_to_answer_soon(behind, stopping):
-    few, soon = 4, 50
+    few, soon = 4, 150
     settings = Settings(max_batch=few, max_requests=100, max_wait_ms=soon)
     admission = Admission(behind, settings, stopping)
     behind.free.set()
@@ -351,7 +351,7 @@ async def test_a_service_that_is_slow_takes_no_more_than_it_is_likely_to_answer_
     behind.free.clear()
     behind.running.clear()
     slow = begin(admission, *(Exchange() for _ in range(20)))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     behind.free.set()
     statuses = [exchange.status for exchange in await asyncio.gather(*slow)]
     assert statuses == [200] * 20
