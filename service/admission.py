@@ -11,14 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.attention import Attention
 from service.deadline import begin_deadline
 from service.errors import BadTimeout, Overloaded, Problem
+from service.limits import DIGITS
 from service.pace import Pace
 from service.routes import ProblemJson
 from service.settings import Settings
 from service.stopping import Stopping
 
 _TIMEOUT = b"request-timeout-ms"
-# More digits than any limit has; Python refuses to read a number of thousands.
-_DIGITS = 20
 # Seconds after which it is worth the while to look after a request; most are through before.
 _LATE = 0.05
 
@@ -79,7 +78,7 @@ class Admission:
                 raise Overloaded(f"{self._running} requests run already", wait)
         for name, value in scope["headers"]:
             if name == _TIMEOUT:
-                if not value.isdigit() or not (milliseconds := int(value[:_DIGITS])):
+                if not value.isdigit() or not (milliseconds := int(value[:DIGITS])):
                     raise BadTimeout("the header Request-Timeout-Ms is a whole number of milliseconds, at least 1")
                 return min(milliseconds, self._timeout)
         return self._timeout

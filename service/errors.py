@@ -77,6 +77,11 @@ class PlyConflict(Problem):
 
     status, code = 409, "ply_conflict"
 
+    @classmethod
+    def at(cls, id_: str, ply: int, believed: int) -> "PlyConflict":
+        """Describe a session that is at another ply than its caller believes."""
+        return cls(f"session {id_!r} is at ply {ply}, not {believed}", ply=ply)
+
 
 class ModelChanged(Problem):
     """The model that serves a session's name now has other moves; the session cannot go on with it."""

@@ -1,12 +1,11 @@
 """Reads what was played in sessions and goes back in it, branches it, lists it, and carries it to other services."""
 
-import secrets
 from dataclasses import replace
 
 from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadBlob, BadMove, ModelChanged, PlyConflict, SessionExists, StateMismatch
-from service.keeper import Keeper, now
+from service.keeper import Keeper, new_id, now
 from service.limits import check_moves
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
@@ -33,8 +32,8 @@ class History:
         """
 
         async def change(session: Session) -> tuple[Session | None, schemas.StandsAnswer]:
-            if request.ply not in (None, session.ply) and session.ply != request.to_ply:
-                raise PlyConflict(f"session {id_!r} is at ply {session.ply}, not {request.ply}", ply=session.ply)
+            if request.ply is not None and session.ply not in (request.ply, request.to_ply):
+                raise PlyConflict.at(session.id, session.ply, believed=request.ply)
             model, after, line = await self._back(session, request.to_ply)
             return None if after is session else after, answers.stands(session, after, model, line, request.top_k)
 
@@ -46,9 +45,8 @@ class History:
             session = await self._keeper.load(id_)
             at_ply = session.ply if request.at_ply is None else request.at_ply
             model, past, line = await self._back(session, at_ply)
-        forked = replace(past, id=request.session or secrets.token_urlsafe(16))
-        if not await self._keeper.commit(forked, expected=None):
-            raise SessionExists(f"session {forked.id!r} exists; choose another id, or none to be given one")
+        forked = replace(past, id=request.session or new_id())
+        await self._keeper.add(forked)
         return answers.created(forked, model, line, request.top_k)
 
     async def _back(self, session: Session, ply: int) -> tuple[Model, Session, Line]:

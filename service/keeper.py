@@ -1,6 +1,7 @@
 """Reads and writes sessions through the store, many in one call, and lets changes of one session take turns."""
 
 import asyncio
+import secrets
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from service.deadline import within_deadline
-from service.errors import InvalidRequest, PlyConflict, SessionExpired, StoreFailed, UnknownSession
+from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
 from service.sessions import Commit, Expired, Forgotten, Page, Session, SessionStore, Unreadable
 from service.settings import Settings
@@ -54,6 +55,11 @@ class Keeper:
         """Keep a session as used now, if the stored one has revision ``expected``; say whether it was kept."""
         revision = time.time_ns() if expected is None else expected + 1
         return await self._commit(Commit(replace(session, revision=revision, used=now()), expected))
+
+    async def add(self, session: Session) -> None:
+        """Keep a session that is new; SessionExists if its id is in use."""
+        if not await self.commit(session, expected=None):
+            raise SessionExists(f"session {session.id!r} exists; choose another id, or none to be given one")
 
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
@@ -104,6 +110,11 @@ class Keeper:
 
     async def _on_thread(self, call: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def new_id() -> str:
+    """Give an id that nobody can guess."""
+    return secrets.token_urlsafe(16)
 
 
 def now() -> int:

@@ -10,7 +10,7 @@ from service.routes import ProblemJson
 from service.settings import Settings
 
 # More digits than any limit has; Python refuses to read a number of thousands.
-_DIGITS = 20
+DIGITS = 20
 
 
 class BodyLimit:
@@ -41,7 +41,7 @@ class BodyLimit:
             if not refused:
                 await send(message)
 
-        if declared.isdigit() and int(declared[:_DIGITS]) > self._limit:
+        if declared.isdigit() and int(declared[:DIGITS]) > self._limit:
             await self._refuse(scope, receive, send)
         else:
             await self._app(scope, limited, unless_refused)

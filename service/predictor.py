@@ -1,14 +1,13 @@
 """One request's whole way: moves are checked, the network reads them, the session is kept, the answer is written."""
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from service import answers, requests, schemas
 from service.deadline import within_deadline
-from service.errors import BadContext, BadMove, PlyConflict, Problem, SessionExists
-from service.keeper import Keeper, now
+from service.errors import BadContext, BadMove, PlyConflict, Problem
+from service.keeper import Keeper, new_id, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
@@ -41,7 +40,7 @@ class Predictor:
         model = self._models.get(request.model)
         check_moves(len(request.moves), self._settings)
         new = Session(
-            id=request.session or secrets.token_urlsafe(16),
+            id=request.session or new_id(),
             model=model.name,
             version=model.version,
             vocabulary=model.game.vocabulary.fingerprint,
@@ -55,8 +54,7 @@ class Predictor:
             await on_thread_if_long(len(request.moves), line.play, request.moves)
             await line.run(model.scheduler)
         session = self._lines.after(new, model, line)
-        if not await self._keeper.commit(session, expected=None):
-            raise SessionExists(f"session {session.id!r} exists; choose another id, or none to be given one")
+        await self._keeper.add(session)
         self._lines.advance(model, new, session, line)
         return answers.created(session, model, line, request.top_k)
 
@@ -80,7 +78,8 @@ class Predictor:
 
         async def step(item: requests.Step) -> schemas.MovesAnswer | schemas.StepProblem:
             try:
-                moves = requests.MovesRequest(moves=item.moves, ply=item.ply, top_k=request.top_k)
+                # They were checked as part of the whole.
+                moves = requests.MovesRequest.model_construct(moves=item.moves, ply=item.ply, top_k=request.top_k)
                 return await self.play(item.session, moves)
             except Problem as problem:
                 return answers.step_problem(item.session, problem)
@@ -91,7 +90,7 @@ class Predictor:
         """Answer moves as if they were played; nothing of them is kept."""
         model, session, alive = await self._looked_at(id_)
         if request.ply not in (None, session.ply):
-            raise _conflict(session, request.ply)
+            raise PlyConflict.at(session.id, session.ply, believed=request.ply)
         async with within_deadline():
             line = await self._played(model, alive, request)
         return answers.played(session, model, line, request)
@@ -129,14 +128,14 @@ class Predictor:
         before = request.ply or 0
         after = before + len(request.moves)
         if after > session.ply:
-            raise _conflict(session, before)
+            raise PlyConflict.at(session.id, session.ply, believed=before)
         line = await self._lines.at(model, session, before)
         try:
             line.play(request.moves)
         except BadMove:
-            raise _conflict(session, before) from None
+            raise PlyConflict.at(session.id, session.ply, believed=before) from None
         if tuple(line.moves) != session.moves[:after]:
-            raise _conflict(session, before)
+            raise PlyConflict.at(session.id, session.ply, believed=before)
         await line.run(model.scheduler)
         return answers.played(session, model, line, request)
 
