@@ -127,10 +127,17 @@ def read_problem(response: httpx.Response) -> Any:
 
 
 @asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[FastAPI]:
+    """Give an application that starts and stops here."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Client]:
     """Give a client of a service that starts and stops here."""
-    app = create_app(settings)
-    async with app.router.lifespan_context(app), Client(app) as client:
+    async with running(settings) as app, Client(app) as client:
         yield client
 
 

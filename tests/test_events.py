@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.games import TokenGame
-from service.app import create_app
 from service.distribution import Distribution
 from service.sessions import Commit, Found, Limits, MemoryStore, Session
 from service.settings import Settings
 from service.streams.view import View
-from tests.serving import COLOURS, KASPAROV_TOPALOV, Process, write_artifact
+from tests.serving import COLOURS, KASPAROV_TOPALOV, Process, running, write_artifact
 from tests.streams import Event, Onlooker, example, opened, our_tasks, read_events, replay
 from tests.valkey_server import ValkeyServer
 
@@ -74,13 +72,6 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     store = Store()
     monkeypatch.setattr("service.app.open_store", lambda _: store)
     return store
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        yield app
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:

@@ -17,12 +17,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from model.games import load_game
-from service.app import create_app
 from service.engine import Engine
 from service.predictor import Predictor
 from service.sessions import Commit, Limits, MemoryStore
 from service.settings import Settings
-from tests.serving import COLOURS, KASPAROV_TOPALOV, Process, random_game
+from tests.serving import COLOURS, KASPAROV_TOPALOV, Process, random_game, running
 from tests.streams import Wire, example, opened, our_tasks
 
 pytestmark = pytest.mark.anyio
@@ -48,13 +47,6 @@ async def http(process: Process) -> AsyncIterator[httpx.AsyncClient]:
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """A service without a network."""
     async with running(settings.model_copy(update={"store": "memory"})) as app:
-        yield app
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
         yield app
 
 
