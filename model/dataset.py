@@ -2,8 +2,8 @@
 
 import json
 import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.pool import AsyncResult
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from model.games import Game, IllegalMove, encode_context, load_game
-from model.games.records import Record, read_records
+from model.games.records import Record, first_of_each, read_records
 
 _CHUNK = 500
 _PROBLEMS_KEPT = 20
@@ -89,6 +89,7 @@ class Report:
     games: int = 0
     plies: int = 0
     skipped: int = 0
+    repeated: int = 0
     problems: list[str] = field(default_factory=list)
 
     def skip(self, source: Source, number: int, problem: str) -> None:
@@ -99,8 +100,8 @@ class Report:
 
     def __str__(self) -> str:
         """Say it in lines for people."""
-        lines = [f"{self.games:,} games, {self.plies:,} plies; {self.skipped:,} bad games skipped", *self.problems]
-        return "\n  ".join(lines)
+        left_out = f"{self.skipped:,} bad games skipped" + (f", {self.repeated:,} repeated" if self.repeated else "")
+        return "\n  ".join([f"{self.games:,} games, {self.plies:,} plies; {left_out}", *self.problems])
 
 
 def encode(game: Game, record: Record) -> tuple[list[int], list[int], bytes, list[int]]:
@@ -134,10 +135,12 @@ class _Chunk:
     records: list[Record]
 
 
-def _chunks(game: Game, sources: Iterable[Source]) -> Iterator[_Chunk]:
+def _chunks(game: Game, sources: Iterable[Source], seen: Counter[int] | None) -> Iterator[_Chunk]:
     description = dict(game.describe())
     for source in sources:
-        records = (record for record in read_records(source.path) if source.takes(record))
+        records: Iterator[Record] = filter(source.takes, read_records(source.path))
+        if seen is not None:
+            records = first_of_each(records, seen)
         while chunk := list(islice(records, _CHUNK)):
             yield _Chunk(description, game.vocabulary.names, source, chunk)
 
@@ -202,22 +205,34 @@ def _replay_all(chunks: Iterable[_Chunk], workers: int) -> Iterator[tuple[_Chunk
             yield done, *result.get()
 
 
-def pack(game: Game, sources: Sequence[Source], workers: int = 1) -> tuple[Packed, Report]:
+def pack(
+    game: Game,
+    sources: Sequence[Source],
+    workers: int = 1,
+    taken: Callable[[Record], object] | None = None,
+    distinct: bool = False,
+) -> tuple[Packed, Report]:
     """Replay the games of ``sources`` on ``workers`` processes; a bad game is skipped, counted and named.
 
-    ValueError if no game is left.
+    ``taken`` is called with the record of every game that is packed, in their order. ``distinct`` leaves out games with
+    the moves of one before. ValueError if no game is left.
     """
-    report, arrays = Report(), _Arrays()
+    report, arrays, seen = Report(), _Arrays(), Counter[int]() if distinct else None
     with tqdm(unit=" games", desc="packing") as progress:
-        for chunk, replayed, problems in _replay_all(_chunks(game, sources), workers):
+        for chunk, replayed, problems in _replay_all(_chunks(game, sources, seen), workers):
             arrays.extend(replayed)
             for number, problem in problems:
                 report.skip(chunk.source, number, problem)
+            if taken is not None:
+                bad = {number for number, _ in problems}
+                for record in filter(lambda record: record.number not in bad, chunk.records):
+                    taken(record)
             progress.update(len(chunk.records))
     if not arrays.lengths:
         raise ValueError(f"no game could be read: {report}")
     packed = arrays.packed()
-    report.games, report.plies = len(packed), len(packed.tokens)
+    repeated = seen.total() - len(seen) if seen else 0
+    report.games, report.plies, report.repeated = len(packed), len(packed.tokens), repeated
     return packed, report
 
 
@@ -226,7 +241,7 @@ def describe_sources(sources: Sequence[Source], report: Report | None = None) ->
     described = [
         {key: str(getattr(s, key)) for key in ("every", "since", "until")} | {"file": s.path.name} for s in sources
     ]
-    taken = {} if report is None else {key: getattr(report, key) for key in ("games", "plies", "skipped")}
+    taken = {} if report is None else {key: getattr(report, key) for key in ("games", "plies", "skipped", "repeated")}
     return {"sources": described, **taken}
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import re
 from collections.abc import Callable, Iterator
 
 import chess
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.games import Chess, Game, IllegalMove, OpenSpielGame, Position, TokenGame, load_game
+from model.games import Chess, Game, IllegalMove, OpenSpielGame, Position, TokenGame, Xiangqi, load_game
 
 CHESS = Chess()
 OPENSPIEL = {name: OpenSpielGame(name) for name in ("othello", "connect_four", "breakthrough", "tic_tac_toe")}
@@ -293,6 +294,48 @@ def test_an_openspiel_board_tells_the_stones_of_both_players_apart() -> None:
     assert len(set(cells)) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "letters", "row"),
+    [
+        ("othello", "xo", r"^\d .*"),
+        ("connect_four", "xo", r"^[xo.]+$"),
+        ("tic_tac_toe", "xo", r"^[xo.]+$"),
+        ("breakthrough", "bw", r"^\d[bw.]+$"),
+        ("go", "XO", r"^ ?\d+ [XO+]+$"),
+    ],
+)
+def test_a_player_sees_own_and_other_stones_in_the_same_bits_whoever_it_is(name: str, letters: str, row: str) -> None:
+    game, rng = OpenSpielGame(name), random.Random(4)
+    state, position = pyspiel.load_game(name).new_initial_state(), game.new_position()
+    own = theirs = set(range(game.grid.codes.bit_length() - 1))
+    for _ in range(80):
+        action = rng.choice(position.legal())
+        state.apply_action(action)
+        position.play(action)
+        if not position.legal():
+            break
+        board = "".join(re.findall(row, str(state), re.MULTILINE))
+        mine, other = (board.count(letter) for letter in (letters[position.player], letters[1 - position.player]))
+        stones = {bit: sum(code >> bit & 1 for code in position.cells()) for bit in own | theirs}
+        own = {bit for bit in own if stones[bit] == mine}
+        theirs = {bit for bit in theirs if stones[bit] == other}
+    assert len(own) == len(theirs) == 1
+    assert own != theirs
+
+
+def test_the_cell_of_the_last_move_is_marked_until_the_next_one_and_a_pass_marks_none() -> None:
+    for name in ("othello", "tic_tac_toe", "go"):
+        game, rng = OpenSpielGame(name), random.Random(9)
+        position, mark = game.new_position(), game.grid.codes // 2
+        assert not any(code & mark for code in position.cells())
+        for _ in range(70):
+            if not (legal := position.legal()):
+                break
+            position.play(index := rng.choice(legal))
+            marked = [cell for cell, code in enumerate(position.cells()) if code & mark]
+            assert marked == ([index] if index < game.grid.cells else [])
+
+
 def test_a_board_of_many_planes_has_the_number_of_a_cell_s_piece_as_its_code() -> None:
     game, rng, state = OpenSpielGame("hex"), random.Random(3), pyspiel.load_game("hex").new_initial_state()
     position = game.new_position()
@@ -347,7 +390,7 @@ def test_a_token_sequence_goes_anywhere_in_its_vocabulary() -> None:
 # All games
 
 
-@pytest.mark.parametrize("game", [CHESS, TokenGame("abc"), *OPENSPIEL.values()], ids=lambda game: game.name)
+@pytest.mark.parametrize("game", [CHESS, Xiangqi(), TokenGame("abc"), *OPENSPIEL.values()], ids=lambda game: game.name)
 def test_a_game_is_made_again_from_its_description_and_for_another_process(game: Game) -> None:
     for again in (load_game(game.describe(), game.vocabulary.names), pickle.loads(pickle.dumps(game))):
         assert type(again) is type(game)
@@ -361,7 +404,7 @@ def test_a_game_is_made_again_from_its_description_and_for_another_process(game:
         assert again.new_position().cells() == game.new_position().cells()
 
 
-@pytest.mark.parametrize("game", [CHESS, TokenGame("abc"), *OPENSPIEL.values()], ids=lambda game: game.name)
+@pytest.mark.parametrize("game", [CHESS, Xiangqi(), TokenGame("abc"), *OPENSPIEL.values()], ids=lambda game: game.name)
 def test_a_copied_position_is_played_on_alone(game: Game) -> None:
     position = game.new_position()
     twin, cells, legal = position.copy(), position.cells(), position.legal()

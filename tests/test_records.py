@@ -228,7 +228,7 @@ def test_a_damaged_compressed_file_is_reported_by_its_name(read: Read) -> None:
 
 @pytest.mark.parametrize("name", ["games.txt", "games", "games.zst"])
 def test_a_file_of_another_kind_is_refused_with_the_kinds_there_are(read: Read, name: str) -> None:
-    with pytest.raises(ValueError, match=r"records come as \.pgn or \.jsonl, each with or without \.zst"):
+    with pytest.raises(ValueError, match=r"records come as \.pgn, \.jsonl or \.wtb, each with or without \.zst"):
         read("1. e4 *", name)
 
 

@@ -8,6 +8,7 @@ from model.games.context import Field, Rating, TimeControl, encode_context
 from model.games.game import Game, Grid, IllegalMove, Notation, Position
 from model.games.openspiel import OpenSpielGame
 from model.games.tokens import TokenGame
+from model.games.xiangqi import Xiangqi
 
 __all__ = [
     "Chess",
@@ -21,6 +22,7 @@ __all__ = [
     "Rating",
     "TimeControl",
     "TokenGame",
+    "Xiangqi",
     "encode_context",
     "load_game",
 ]
@@ -36,4 +38,6 @@ def load_game(description: Mapping[str, Any], vocabulary: Sequence[str] = ()) ->
         return Chess()
     if name == TokenGame.name:
         return TokenGame(vocabulary)
+    if name == Xiangqi.name:
+        return Xiangqi()
     return OpenSpielGame(str(name))

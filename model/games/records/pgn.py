@@ -1,14 +1,13 @@
-"""Reads files of game records (PGN, JSON lines; plain or .zst) and gives one record a game, never a whole file."""
+"""Reads PGN, of chess and of xiangqi, and gives records."""
 
-import io
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import date
+from io import BufferedReader
 from typing import IO, Any
 
-import zstandard
+from model.games.records.files import decode
+from model.games.records.record import BadRecord, Record
 
 # A value may hold quotes that nobody escaped, and a line more than one tag.
 _TAG = re.compile(r'\[\s*(\w+)\s+"(.*?)"\s*\](?=\s*(?:\[|$))')
@@ -18,75 +17,23 @@ _FIRST_MOVE = re.compile(r"^\s*1\s*\.(?!\s*\.)", re.MULTILINE)
 _TOKEN = re.compile(r"(\{[^}]*\}?)|;[^\n]*|([()])|\$\d+|\d+(?![^\s.(){};$])|\.+|[!?]+(?!\S)|([^\s(){};$]+)")
 _CLOCK = re.compile(r"\[%clk\s+(\d+):(\d+):(\d+(?:\.\d+)?)\s*\]")
 _RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
-_DATE = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)")
-_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+# 2024.12.31, 20241231, 1999/4/9, 1990年10月13日, or a year alone; never 2024.??.??, whose day may be any.
+_DATE = re.compile(r"(\d{4})(?:[-./、年 ]?(\d\d?)(?:[-./、月 ]?(\d\d?))?)?(?!.*\?)")
+_XIANGQI_START = "rnbakabnr/9/1c5c1/p1p1p1p1p/9/9/P1P1P1P1P/1C5C1/9/RNBAKABNR w"
+_CHINESE = ("utf-8", "big5", "gb18030")
 
 
-class BadRecord(ValueError):
-    """A record that cannot be read; the message says what is wrong with it."""
+def read_pgn(file: BufferedReader) -> Iterator[Record]:
+    """Give one record a game; the text is UTF-8, or what Chinese moves in its beginning say."""
+    with decode(file, _encoding(file.peek())) as lines:
+        for number, (tags, text) in enumerate(_split_games(lines), start=1):
+            yield _from_pgn(number, tags, text)
 
 
-@dataclass(frozen=True)
-class Record:
-    """One game as it was recorded; ``number`` counts the file's games from 1."""
-
-    number: int
-    moves: list[str]
-    context: dict[str, Any] = field(default_factory=dict)
-    result: str = "*"
-    date: str | None = None
-    clocks: list[float | None] = field(default_factory=list)
-    problem: str | None = None
-
-
-def read_records(path: Path) -> Iterator[Record]:
-    """Give the records of ``.pgn`` or ``.jsonl``, each with or without ``.zst``.
-
-    A record that cannot be read comes with its ``problem``, so that the reader's caller can count and name it.
-    ValueError if the file's name has another ending, or its compressed content is damaged.
-    """
-    suffixes = [suffix for suffix in map(str.lower, path.suffixes) if suffix in (".pgn", ".jsonl", ".zst")]
-    kind = suffixes[0] if suffixes else ""
-    if kind not in (".pgn", ".jsonl"):
-        raise ValueError(f"{path.name}: records come as .pgn or .jsonl, each with or without .zst")
-    with path.open("rb") as file:
-        stream: Any = (
-            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            if suffixes[-1] == ".zst"
-            else file
-        )
-        lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
-        try:
-            yield from _read_pgn(lines) if kind == ".pgn" else _read_json_lines(lines)
-        except zstandard.ZstdError as error:
-            raise ValueError(f"{path.name} cannot be decompressed: {error}") from None
-
-
-def _read_json_lines(lines: IO[str]) -> Iterator[Record]:
-    for number, line in enumerate(filter(str.strip, lines), start=1):
-        try:
-            yield _from_json(number, json.loads(line))
-        except (ValueError, RecursionError) as error:
-            yield Record(number, [], problem=str(error))
-
-
-def _from_json(number: int, value: Any) -> Record:
-    if isinstance(value, list):
-        value = {"moves": value}
-    moves = value.get("moves") if isinstance(value, dict) else None
-    if not isinstance(moves, list) or not all(isinstance(move, str) for move in moves):
-        raise BadRecord('a line is a list of strings, or an object with "moves", such a list')
-    context, date = value.get("context") or {}, value.get("date")
-    if not isinstance(context, dict):
-        raise BadRecord('"context" is an object, one value a field')
-    if date is not None and not (isinstance(date, str) and _ISO_DATE.fullmatch(date)):
-        raise BadRecord('"date" is a string like "2024-12-31"')
-    return Record(number, moves, context, date=date)
-
-
-def _read_pgn(lines: IO[str]) -> Iterator[Record]:
-    for number, (tags, text) in enumerate(_split_games(lines), start=1):
-        yield _from_pgn(number, tags, text)
+def _encoding(head: bytes) -> str:
+    """Find the encoding in which the beginning of a file says 平, which soon some piece goes: sideways."""
+    found = next((encoding for encoding in _CHINESE if "平".encode(encoding) in head), "utf-8")
+    return "utf-8-sig" if found == "utf-8" else found
 
 
 def _split_games(lines: IO[str]) -> Iterator[tuple[dict[str, str], str]]:
@@ -99,14 +46,14 @@ def _split_games(lines: IO[str]) -> Iterator[tuple[dict[str, str], str]]:
     for line in lines:
         if not line.strip():
             blank = True
-        elif not line.startswith("%"):
+        elif not line.startswith("%") and (text or not line.lstrip().startswith(";")):
             found = dict(_TAG.findall(line)) if _TAG_LINE.match(line) else None
             if _begins_game(line, found, tags, text, blank):
                 yield tags, text
                 tags, text = {}, ""
             if found is not None:
                 tags |= found
-            elif text or not line.lstrip().startswith(";"):
+            else:
                 text += line
             blank = False
     if tags or text:
@@ -124,12 +71,18 @@ def _begins_game(line: str, found: dict[str, str] | None, tags: dict[str, str], 
 
 def _from_pgn(number: int, tags: dict[str, str], text: str) -> Record:
     try:
-        if "FEN" in tags or tags.get("Variant", "Standard") not in ("Standard", "From Position"):
+        if not _begins_as_usual(tags):
             raise BadRecord("it does not begin from the usual starting position")
         moves, clocks, result = _read_movetext(text)
     except BadRecord as problem:
         return Record(number, [], date=_date(tags), problem=str(problem))
-    return Record(number, moves, _context(tags), tags.get("Result", result), _date(tags), clocks)
+    players = _player(tags, "White", "Red"), _player(tags, "Black")
+    return Record(number, moves, _context(tags), tags.get("Result", result), _date(tags), clocks, players=players)
+
+
+def _begins_as_usual(tags: dict[str, str]) -> bool:
+    variant, position = tags.get("Variant", "Standard"), tags.get("FEN", _XIANGQI_START)
+    return variant in ("Standard", "From Position") and position.startswith(_XIANGQI_START)
 
 
 def _read_movetext(text: str) -> tuple[list[str], list[float | None], str]:
@@ -168,6 +121,16 @@ def _context(tags: dict[str, str]) -> dict[str, Any]:
     return context
 
 
+def _player(tags: dict[str, str], *sides: str) -> str:
+    name = next((tags[side].strip() for side in sides if side in tags), "")
+    return "" if name == "?" else name
+
+
 def _date(tags: dict[str, str]) -> str | None:
-    dates = (_DATE.fullmatch(tags.get(tag, "")) for tag in ("UTCDate", "Date"))
-    return next(("-".join(date.groups()) for date in dates if date), None)
+    for tag in ("UTCDate", "Date"):
+        if found := _DATE.match(tags.get(tag, "").strip()):
+            try:
+                return date(*(int(part or 1) for part in found.groups())).isoformat()
+            except ValueError:
+                continue
+    return None

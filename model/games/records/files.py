@@ -1,0 +1,73 @@
+"""Opens files, plain or compressed, and gives their bytes; one that is damaged or cut off ends in a ValueError."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+COMPRESSIONS = (".zst", ".gz", ".zip")
+_CHUNK = 1 << 16
+_DAMAGE = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, zstandard.ZstdError)
+
+
+class _Zstandard(RawIOBase):
+    """Decompresses frame after frame. zstandard's own reader takes a file that is cut off for a whole one."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        """Take the compressed file."""
+        self._file, self._compressed, self._ready = file, b"", b""
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read some bytes; EOFError if the file ends in the middle of a frame."""
+        while not self._ready:
+            self._compressed = self._compressed or self._file.read(_CHUNK)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise EOFError("it is cut off")
+                return 0
+            frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._ready = frame.decompress(self._compressed)
+            self._compressed, self._frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+
+@contextmanager
+def open_records(path: Path, ending: str) -> Iterator[BufferedReader]:
+    """Open a file for reading bytes, decompressed if ``ending`` is one of ``COMPRESSIONS``."""
+    try:
+        with path.open("rb") as file, _decompressed(file, ending) as content:
+            yield content
+    except _DAMAGE as error:
+        raise ValueError(f"{path.name} cannot be decompressed: {error}") from None
+
+
+def _decompressed(file: BufferedReader, ending: str) -> BufferedReader:
+    if ending == ".zst":
+        return BufferedReader(_Zstandard(file), _CHUNK)
+    if ending == ".gz":
+        return BufferedReader(gzip.GzipFile(fileobj=file), _CHUNK)
+    if ending == ".zip":
+        archive = zipfile.ZipFile(file)
+        if len(archive.namelist()) != 1:
+            raise zipfile.BadZipFile(f"it holds {len(archive.namelist())} files, where one is expected")
+        member: Any = archive.open(archive.namelist()[0])
+        return BufferedReader(member, _CHUNK)
+    return file
+
+
+def decode(file: BufferedReader, encoding: str = "utf-8-sig") -> TextIOWrapper:
+    """Give the text of a file; bytes that are no text become question marks."""
+    return TextIOWrapper(file, encoding=encoding, errors="replace")
