@@ -34,11 +34,13 @@ class Step:
 class StepRunner:
     """Runs a step graph offline: to compare it with the network, to calibrate it, to score it."""
 
-    def __init__(self, graph: Path | bytes, state: Sequence[StateTensor], others: Sequence[str] = ()) -> None:
-        """Load a graph; ``others`` names outputs wanted beside the logits."""
+    def __init__(
+        self, graph: Path | bytes, state: Sequence[StateTensor], others: Sequence[str] = (), forget: bool = False
+    ) -> None:
+        """Load a graph; ``others`` names outputs wanted beside the logits, ``forget`` starts every step anew."""
         self._session = open_session(graph)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
-        self._state = list(state)
+        self._state, self._forget = list(state), forget
         self._outputs = [LOGITS, *(tensor.output for tensor in state), *others]
 
     def walk(self, game: Game, packed: Packed, games: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[Step]:
@@ -49,7 +51,7 @@ class StepRunner:
 
     def _walk_side_by_side(self, game: Game, packed: Packed, games: npt.NDArray[np.int64]) -> Iterator[Step]:
         lengths = packed.lengths[games]
-        batch = collate(game, packed, games, int(lengths[0]), np.array(packed.context[games]))
+        batch = collate(game, packed, games, np.array(packed.context[games]))
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         state = [np.full((len(games), *t.shape), t.initial, t.dtype) for t in self._state]
         for ply in range(int(lengths[0])):
@@ -59,5 +61,5 @@ class StepRunner:
             feed = {name: value for name, value in feed.items() if name in self._inputs}
             feed |= {t.name: value[:live] for t, value in zip(self._state, state, strict=True)}
             logits, *rest = self._session.run(self._outputs, feed)
-            state = rest[: len(state)]
+            state = state if self._forget else rest[: len(state)]
             yield Step(games[:live], ply, logits, rest[len(self._state) :])

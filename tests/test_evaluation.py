@@ -2,51 +2,24 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.artifact import GRAPH, write_manifest
-from model.dataset import Packed
-from model.evaluation import Scores, bootstrap, format_table, score, summarise
+from model.dataset import Packed, Source, describe_sources, pack, save_description
+from model.evaluation import Scores, bootstrap, score, summarise
+from model.evaluation.figures import curves, format_figures
+from model.evaluation.recorded import load_packed, read_games
+from model.evaluation.report import more_groups
 from model.games import Chess, Game, OpenSpielGame, TokenGame
 from model.ngram import NGram
 from model.runner import Step
 from scripts import evaluate
-
-TOKENS = TokenGame("abcdefghij")
-
-
-def packed_of(games: list[list[int]], context: list[list[int]] | None = None) -> Packed:
-    lengths = [len(moves) for moves in games]
-    return Packed(
-        tokens=np.array([move for moves in games for move in moves], np.int32),
-        players=np.array([ply % 2 for length in lengths for ply in range(length)], np.uint8),
-        cells=np.zeros((sum(lengths), 0), np.uint8),
-        context=np.array(context or [[] for _ in games], np.uint8).reshape(len(games), -1),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-    )
-
-
-def step(games: list[int], ply: int, weights: list[list[float]]) -> Step:
-    """Scores in proportion to ``weights``, off by a constant that must not matter."""
-    return Step(np.array(games), ply, (np.log(weights) + 3).astype(np.float32), [])
-
-
-def certain(packed: Packed, moves: int, right: list[list[bool]]) -> list[Step]:
-    """One step per ply; e times the weight of any other for the move played where ``right``, for another elsewhere."""
-    steps = []
-    for number, row in enumerate(right):
-        for ply, hit in enumerate(row):
-            weights = np.ones(moves)
-            played = packed.tokens[packed.offsets[number] + ply]
-            weights[played if hit else (played + 1) % moves] = math.e
-            steps.append(step([number], ply, [weights.tolist()]))
-    return steps
+from tests.scoring import TOKENS, certain, letter_after_letter, packed_of, play, step, write_table_model
 
 
 def test_without_rules_raw_and_legal_are_the_same():
@@ -82,6 +55,37 @@ def test_legal_figures_leave_out_what_the_rules_forbid():
     assert scores.legal_mass == pytest.approx([1, 11 / 19], abs=1e-5)
 
 
+def test_what_the_model_expects_of_a_move():
+    game = OpenSpielGame("tic_tac_toe")
+    weights = [[1] * 9, [1, 1, 2, 4, 1, 0.5, 0.25, 0.125, 0.125]]
+    scores = score(game, packed_of([[0, 4]]), [0], [step([0], ply, [weights[ply]]) for ply in (0, 1)])
+    p = np.array(weights[1][1:]) / 9
+    surprisal = -np.log(p)
+    assert scores.player.tolist() == [0, 1]
+    assert scores.first.tolist() == [0, 3]
+    assert scores.first_p == pytest.approx([1 / 9, 4 / 9], abs=1e-6)
+    assert scores.entropy == pytest.approx([math.log(9), p @ surprisal], abs=1e-5)
+    assert scores.variance == pytest.approx([0, p @ surprisal**2 - (p @ surprisal) ** 2], abs=1e-5)
+    assert scores.bin_moves.sum(1).tolist() == [9, 8]
+    assert scores.bin_mass.sum(1) == pytest.approx([1, 1])
+
+
+def test_curves_are_of_five_plies_and_two_hundred_points():
+    game = Chess()
+    moves = play(game, ["e4", "e5", "Nf3", "Nc6", "Bb5", "a6"])
+    encode = game.context[0].encode
+    packed = packed_of([moves, moves], [[encode(1399), encode(1400), 0], [0, encode(1510), 0]])
+    right = [[True] * 6, [False] * 6]
+    found = curves(score(game, packed, range(2), certain(packed, 1860, right)))
+    by_ply = [(group["from"], group["to"], group["plies"], group["top1_legal"]) for group in found["by_ply"]]
+    by_rating = [(group["from"], group["to"], group["plies"], group["top1_legal"]) for group in found["by_rating"]]
+    assert by_ply == [(0, 5, 10, 0.5), (5, 10, 2, 0.5)]
+    assert by_rating == [(1200, 1400, 3, 1.0), (1400, 1600, 6, 0.5)]
+    assert "by_rating" not in curves(
+        score(game, replace(packed, context=packed.context * 0), [0], certain(packed, 1860, right[:1]))
+    )
+
+
 def test_bands_of_plies():
     right = [[10 <= ply < 30 or ply == 60 for ply in range(62)]]
     packed = packed_of([[ply % 10 for ply in range(62)]])
@@ -99,10 +103,7 @@ def test_bands_of_plies():
 
 def test_bands_are_those_of_the_mover_s_rating():
     game = Chess()
-    position, moves = game.new_position(), []
-    for move in ("e4", "e5", "Nf3"):
-        moves.append(position.find(move))
-        position.play(moves[-1])
+    moves = play(game, ["e4", "e5", "Nf3"])
     ratings = [(1199, 1200), (1599, 1600), (1999, 2000), (None, 300)]
     encode = game.context[0].encode
     context = [[0 if points is None else encode(points) for points in pair] + [0] for pair in ratings]
@@ -173,7 +174,7 @@ def test_a_packed_move_that_is_not_legal_is_named():
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_games():
     widths = []
-    for count in (20, 500):
+    for count in (20, 200):
         packed, steps = random_games(count)
         figures = summarise(score(TOKENS, packed, range(count), steps))["all"]
         for name in ("top1_legal", "nll_legal"):
@@ -193,7 +194,7 @@ def test_the_interval_is_seeded_and_draws_whole_games():
 def test_the_table_has_a_row_per_group_and_the_summary_is_json():
     packed, steps = random_games(5)
     summary = summarise(score(TOKENS, packed, range(5), steps))
-    rows = format_table(json.loads(json.dumps(summary))).splitlines()
+    rows = format_figures(json.loads(json.dumps(summary))).splitlines()
     assert len(rows) == 2 + len(summary)
     assert len({row.count("|") for row in rows}) == 1
     assert f"| {summary['all']['plies']:,} | {100 * summary['all']['top1_legal']:.2f} % (" in rows[2]
@@ -244,25 +245,7 @@ def test_the_baseline_beats_uniform_on_sequences_that_repeat():
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model of one table: after each move the next letter, after the start an ``a``."""
-    folder, size = tmp_path / "letters" / "1", len(TOKENS.vocabulary)
-    folder.mkdir(parents=True)
-    table = np.zeros((size + 1, size), np.float32)
-    table[np.arange(size + 1), (np.arange(size + 1) + 1) % size] = 5
-    table[size] = 5 * np.eye(size)[0]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gather", ["table", "tokens"], ["logits"])],
-        "letters",
-        [onnx.helper.make_tensor_value_info("tokens", onnx.TensorProto.INT64, ["rows"])],
-        [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["rows", size])],
-        [onnx.numpy_helper.from_array(table, "table")],
-    )
-    opset = [onnx.helper.make_opsetid("", 17)]
-    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), folder / GRAPH)
-    facts = {"name": "letters", "version": "1", "game": {"name": "tokens"}, "vocabulary": TOKENS.vocabulary.names}
-    empty = {name: {} for name in ("network", "data", "figures", "parity", "tools")}
-    write_manifest(folder, facts | empty | {"context": (), "state": (), "cell": "table", "precision": "fp32"})
-    return folder
+    return write_table_model(tmp_path / "letters" / "1", TOKENS, letter_after_letter())
 
 
 @pytest.fixture
@@ -300,6 +283,7 @@ def test_the_script_scores_a_model_and_the_baseline(model: Path, games: Path, tm
         (["--train", "GAMES"], "must not count the games it is scored on"),
         (["--since", "2030-01-01", "--limit", "5"], "no games from 2030-01-01"),
         (["--model", "EMPTY"], "is not a model"),
+        (["--ratings"], "games that have both"),
     ],
 )
 def test_the_script_says_what_is_wrong(
@@ -310,3 +294,78 @@ def test_the_script_says_what_is_wrong(
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(given_words)
     assert message in f"{stopped.value} {capsys.readouterr().err}"
+
+
+def test_a_model_is_scored_with_and_without_its_memory(games: Path, tmp_path: Path):
+    counting = write_table_model(tmp_path / "counting" / "1", TOKENS, 5 * np.eye(10, dtype=np.float32), by_ply=True)
+    out, plots = tmp_path / "figures.json", tmp_path / "plots"
+    words = [
+        "--model",
+        counting,
+        "--games",
+        games,
+        "--since",
+        "2022-11-10",
+        "--forget",
+        "--json",
+        out,
+        "--plots",
+        plots,
+    ]
+    evaluate.main([str(word) for word in words])
+    results = json.loads(out.read_text())
+    # Without memory every ply is the first one, of which the table foresees an ``a``.
+    assert results["counting/1"]["figures"]["all"]["top1_legal"] == 1
+    assert results["counting/1 without memory"]["figures"]["all"]["top1_legal"] == 0.2
+    assert {path.name for path in plots.iterdir()} == {
+        "by-ply.png",
+        "calibration-counting-1.png",
+        "calibration-counting-1-without-memory.png",
+    }
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots.iterdir())
+
+
+def test_positions_of_the_training_games_are_told_from_others(tmp_path: Path):
+    board, scored, train = OpenSpielGame("tic_tac_toe"), tmp_path / "scored.jsonl", tmp_path / "train.jsonl"
+    opening = ["x(1,1)", "o(0,0)"]
+    scored.write_text(json.dumps({"moves": [*opening, "x(0,1)"], "date": "2023-01-02"}))
+    train.write_text(json.dumps({"moves": [*opening[:1], "o(2,2)"], "date": "2023-01-01"}))
+    packed, report = pack(board, [Source(train)])
+    packed.save(tmp_path / "games")
+    save_description(tmp_path / "games", describe_sources([Source(train)], report))
+    model = write_table_model(tmp_path / "table" / "1", board, np.zeros((10, 9), np.float32))
+    found = []
+    for path in (train, tmp_path / "games"):
+        words = ["--model", model, "--games", scored, "--train", path, "--train-until", "2023-01-02"]
+        evaluate.main([str(word) for word in (*words, "--json", tmp_path / "figures.json")])
+        found.append(json.loads((tmp_path / "figures.json").read_text()))
+    assert found[0]["table/1"] == found[1]["table/1"]
+    assert found[1]["n-gram"]["trained_on"]["games"] == 1
+    groups = found[0]["table/1"]["figures"]
+    assert groups["positions seen in training"]["plies"] == 2
+    assert groups["positions not seen"]["plies"] == 1
+
+
+def test_packed_games_of_another_game_are_refused(tmp_path: Path):
+    packed_of([[0]], cells=[[0] * 9]).save(tmp_path)
+    save_description(tmp_path, {})
+    with pytest.raises(ValueError, match="holds another game than chess"):
+        load_packed(Chess(), tmp_path)
+
+
+def test_late_plies_with_time_left_are_a_group_where_there_are_clocks(tmp_path: Path):
+    path = tmp_path / "games.pgn"
+    moves = ["Nf3", "Nf6", "Ng1", "Ng8"] * 5
+    # Each side's clock shows 100 s after its first move and ten less after every other: 30 s before the ninth.
+    clocks = [100 - 10 * (ply // 2) for ply in range(len(moves))]
+    text = " ".join(f"{move} {{ [%clk 0:00:{seconds}] }}" for move, seconds in zip(moves, clocks, strict=True))
+    path.write_text(f'[Event "a"]\n\n{text} *\n\n[Event "b"]\n\n{" ".join(moves)} *\n')
+    recorded = read_games(Chess(), [path], "", "")
+    assert recorded.seconds[0].tolist()[2:6] == [100, 100, 90, 90]
+    assert np.isnan(recorded.seconds[0][:2]).all()
+    assert np.isnan(recorded.seconds[1]).all()
+    (name, mask), *others = more_groups(recorded, None).items()
+    assert not others
+    assert name == "plies 10 and later, 30 s left"
+    assert np.flatnonzero(mask).tolist() == list(range(10, 18))
+    assert more_groups(replace(recorded, games=np.array([1])), None) == {}

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.artifact import Artifact
-from model.games import TokenGame
+from model.games import Chess, TokenGame
 from scripts import bench, evaluate, export, train
 from service.settings import Settings
+from tests.scoring import write_table_model
 from tests.serving import COLOURS, random_game, serving, write_artifact
 
 QUICK = ["--tokens", "1500", "--batch", "200", "--every", "3", "--warmup", "2", "--width", "16", "--embedding", "8"]
@@ -81,8 +83,23 @@ def test_records_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Cap
 def test_figures_are_kept_in_the_manifest(records: Path):
     artifact = trained(records)
     evaluate.main(["--model", str(artifact.folder), "--games", str(records), "--keep"])
-    figures = Artifact.load(artifact.folder).manifest.figures["visits/1"]["figures"]
-    assert figures["all"]["plies"] == 40 * 20
+    kept = Artifact.load(artifact.folder).manifest.figures["visits/1"]
+    assert kept["figures"]["all"]["plies"] == 40 * 20
+    assert sum(entry["moves"] for entry in kept["calibration"]["top_move"]["bins"]) == 40 * 20
+
+
+def test_what_ratings_do_is_kept_in_the_manifest(tmp_path: Path):
+    games, plots = tmp_path / "games.pgn", tmp_path / "plots"
+    games.write_text('[WhiteElo "1500"]\n[BlackElo "1700"]\n\n1. e4 e5 2. Nf3 *\n')
+    # Every row of the table is alike, whatever the ratings are.
+    folder = write_table_model(tmp_path / "even" / "1", Chess(), np.zeros((1861, 1860), np.float32))
+    evaluate.main(["--model", str(folder), "--games", str(games), "--ratings", "--keep", "--plots", str(plots)])
+    kept = Artifact.load(folder).manifest.figures["even/1"]["ratings"]
+    assert kept["plies"] == 3
+    assert len(kept["variants"]) == 8
+    assert len({entry["nll_legal"] for entry in kept["variants"].values()}) == 1
+    assert kept["mover"]["top_move_changes"] == 0
+    assert {"ratings-even-1.png", "by-rating.png"} < {path.name for path in plots.iterdir()}
 
 
 def test_the_bench_compares_precisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
