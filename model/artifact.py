@@ -40,6 +40,20 @@ class StateTensor(BaseModel):
     """The value of every element before the first step."""
 
 
+class GateTensor(BaseModel):
+    """What a gate of one layer gives in a step: a float32 value [rows, width] inside the graph.
+
+    It is no output, which would be written at every step: whoever asks for it opens the graph with it as one more.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: int = Field(ge=0)
+    gate: str
+    value: str
+    width: int = Field(ge=1)
+
+
 class Manifest(BaseModel):
     """Everything about a model that is not in its graph."""
 
@@ -52,6 +66,7 @@ class Manifest(BaseModel):
     vocabulary: tuple[str, ...]
     context: tuple[str, ...]
     state: tuple[StateTensor, ...]
+    gates: tuple[GateTensor, ...] = ()
     cell: str
     precision: Literal["fp32", "int8"]
     network: dict[str, Any]

@@ -9,6 +9,7 @@ from model.games import Position
 from service import requests, schemas
 from service.distribution import Distribution
 from service.errors import Problem
+from service.gates import Activity
 from service.line import Line
 from service.models import Model
 from service.sessions import Session
@@ -99,6 +100,30 @@ def session(session: Session, alive: Session, model: Model, line: Line, top_k: i
         "next": likeliest(line.position, line.predictions[-1], top_k),
         **_upgrade(session, model),
     }
+
+
+def explained(session: Session, model: Model, activities: Sequence[Activity]) -> schemas.ExplainAnswer:
+    """Write what the gates did when they read the start and each move of a session."""
+    read = [None, *written_moves(model.game.new_position(), session.moves)]
+    plies: list[schemas.PlyGates] = [
+        {"ply": ply, "move": move, "layers": _layers(model, activity)}
+        for ply, (move, activity) in enumerate(zip(read, activities, strict=True))
+    ]
+    return {
+        "session": session.id,
+        "model": model_id(model),
+        "ply": session.ply,
+        "plies": plies,
+        **_upgrade(session, model),
+    }
+
+
+def _layers(model: Model, activity: Activity) -> list[dict[str, schemas.GateActivity]]:
+    gates = model.manifest.gates
+    layers: list[dict[str, schemas.GateActivity]] = [{} for _ in range(1 + max(gate.layer for gate in gates))]
+    for gate, (mean, open_, closed) in zip(gates, activity.round(4).tolist(), strict=True):
+        layers[gate.layer][gate.gate] = {"mean": mean, "open": open_, "closed": closed}
+    return layers
 
 
 def predictions(request: requests.PredictRequest, lines: Sequence[Line]) -> list[schemas.Prediction]:

@@ -1,5 +1,6 @@
 """Reads a batch of inputs and states and gives scores and new states; owns onnxruntime and remembers nothing."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.artifact import CELLS, LOGITS, SEEN, TOKENS, Artifact, ArtifactError
-from model.runtime import open_session
+from model.artifact import CELLS, GRAPH, LOGITS, SEEN, TOKENS, Artifact, ArtifactError
+from model.runtime import open_session, with_outputs
 
-Logits = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.float32]
 _Kinds = dict[str, tuple[str, list[int]]]
 _TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
@@ -32,16 +33,22 @@ class Input:
 class Engine:
     """One artifact's step graph on one thread. A state is a packed record of ``artifact.record``, as bytes."""
 
-    def __init__(self, artifact: Artifact) -> None:
-        """Load the graph; ArtifactError if its inputs and outputs are not those of the manifest."""
+    def __init__(self, artifact: Artifact, *, gates: bool = False) -> None:
+        """Load the graph, with ``gates`` to show these in place of the scores.
+
+        ArtifactError if its inputs, outputs or gates are not those of the manifest.
+        """
         self._record = artifact.record
+        self._gates = artifact.manifest.gates if gates else ()
+        graph = _with_gates(artifact) if gates else artifact.graph
         try:
-            self._session = open_session(artifact.graph)
+            self._session = open_session(graph)
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise ArtifactError(f"{artifact.graph}: onnxruntime cannot load it: {reason}") from None
         self._tensors = artifact.manifest.state
-        self._outputs = [LOGITS, *(tensor.output for tensor in self._tensors)]
+        shown = [gate.value for gate in self._gates] if gates else [LOGITS]
+        self._outputs, self._shown = [*shown, *(tensor.output for tensor in self._tensors)], len(shown)
         self._has_seen, self._has_cells = bool(artifact.game.seen_sizes), artifact.game.grid is not None
         self._most_rows = _ROWS_OF_BOARDS if self._has_cells else sys.maxsize
         self._check(artifact)
@@ -61,22 +68,24 @@ class Engine:
         for tensor in self._tensors:
             kind = _TYPES[tensor.dtype], list(tensor.shape)
             inputs[tensor.name] = outputs[tensor.output] = kind
+        outputs |= {gate.value: ("tensor(float)", [gate.width]) for gate in self._gates}
         found_inputs = {value.name: (value.type, value.shape[1:]) for value in self._session.get_inputs()}
         found_outputs = {value.name: (value.type, value.shape[1:]) for value in self._session.get_outputs()}
         _compare(artifact, "input", found_inputs, inputs)
         _compare(artifact, "output", found_outputs, outputs)
 
-    def step(self, inputs: Sequence[Input], states: Sequence[bytes]) -> tuple[Logits, list[bytes]]:
+    def step(self, inputs: Sequence[Input], states: Sequence[bytes]) -> tuple[Rows, list[bytes]]:
         """Take one step in every row.
 
         inputs: one a row;  states: one a row, ``initial`` for a new game
         Gives float32 [rows, moves] and the states after the step. A row's bits do not depend on the other rows.
+        With gates it gives [rows, units] of all of them, in the manifest's order, and the same states.
         """
         parts = range(0, len(inputs), self._most_rows)
         steps = [self._step(inputs[a : a + self._most_rows], states[a : a + self._most_rows]) for a in parts]
-        return np.concatenate([logits for logits, _ in steps]), [state for _, after in steps for state in after]
+        return np.concatenate([shown for shown, _ in steps]), [state for _, after in steps for state in after]
 
-    def _step(self, inputs: Sequence[Input], states: Sequence[bytes]) -> tuple[Logits, list[bytes]]:
+    def _step(self, inputs: Sequence[Input], states: Sequence[bytes]) -> tuple[Rows, list[bytes]]:
         rows = len(inputs)
         before = np.frombuffer(b"".join(states), self._record)
         feed: dict[str, Any] = {TOKENS: np.fromiter((row.token for row in inputs), np.int64, rows)}
@@ -86,12 +95,24 @@ class Engine:
             feed[CELLS] = np.frombuffer(b"".join(row.cells for row in inputs), np.uint8).reshape(rows, -1)
         for tensor in self._tensors:
             feed[tensor.name] = np.ascontiguousarray(before[tensor.name])
-        logits, *outputs = self._session.run(self._outputs, feed)
+        outputs = self._session.run(self._outputs, feed)
+        shown = outputs[0] if self._shown == 1 else np.concatenate(outputs[: self._shown], axis=1)
         after = np.empty(rows, self._record)
-        for tensor, output in zip(self._tensors, outputs, strict=True):
+        for tensor, output in zip(self._tensors, outputs[self._shown :], strict=True):
             after[tensor.name] = output
         packed, size = after.tobytes(), self._record.itemsize
-        return logits, [packed[start : start + size] for start in range(0, rows * size, size)]
+        return shown, [packed[start : start + size] for start in range(0, rows * size, size)]
+
+
+def _with_gates(artifact: Artifact) -> bytes:
+    """Give the graph with its gates as outputs; ArtifactError if it is no longer the one that the manifest names."""
+    try:
+        graph = artifact.graph.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{artifact.graph} cannot be read: {error.strerror}") from None
+    if hashlib.sha256(graph).hexdigest() != artifact.manifest.sha256[GRAPH]:
+        raise ArtifactError(f"{artifact.graph} was replaced since it was loaded")
+    return with_outputs(graph, (gate.value for gate in artifact.manifest.gates))
 
 
 def _compare(artifact: Artifact, role: str, found: _Kinds, expected: _Kinds) -> None:

@@ -89,6 +89,12 @@ class ModelChanged(Problem):
     status, code = 409, "model_changed"
 
 
+class NoGates(Problem):
+    """The model that serves a session was exported without its gates."""
+
+    status, code = 409, "no_gates"
+
+
 class StateMismatch(Problem):
     """An imported state is not what its moves give here."""
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from service import answers, requests, schemas
 from service.deadline import within_deadline
-from service.errors import BadBlob, BadMove, ModelChanged, PlyConflict, SessionExists, StateMismatch
+from service.errors import BadBlob, BadMove, ModelChanged, NoGates, PlyConflict, SessionExists, StateMismatch
 from service.keeper import Keeper, new_id, now
 from service.limits import check_moves
 from service.line import Line
@@ -62,6 +62,20 @@ class History:
         line = await self._lines.at(model, session, ply)
         await line.run(model.scheduler)
         return model, self._lines.after(session, model, line), line
+
+    async def explain(self, id_: str) -> schemas.ExplainAnswer:
+        """Give what the gates did at every ply of a session; NoGates if its model was exported without them."""
+        async with within_deadline():
+            session = await self._keeper.load(id_)
+            model = await self._lines.model(session)
+            if model.gates is None:
+                has = f"{model.name}/{model.version} was exported without its gates"
+                raise NoGates(f"{has}: export it again to see them")
+            line = await self._lines.at(model, session, session.ply)
+            activities = await model.gates.along(line)
+            answer = await on_thread_if_long(session.ply, answers.explained, session, model, activities)
+        await self._keeper.touch(session, session)
+        return answer
 
     async def export(self, id_: str) -> bytes:
         """Give a session, with its state, as one blob."""

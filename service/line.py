@@ -1,6 +1,6 @@
 """Reads the moves of a request, checks them before any is queued, and gives what the network predicts along them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -62,6 +62,10 @@ class Line:
         outcome = await scheduler.run(self.state, steps)
         self.state = outcome.state
         self.predictions = ([] if self.known is None else [self.known]) + outcome.answers
+
+    async def read_each(self, scheduler: Scheduler[Input], read: Callable[[Any], Any]) -> list[Any]:
+        """Give what ``read`` makes of each step on another engine; the line itself stays unread."""
+        return (await scheduler.run(self.state, [Step(step.input, read) for step in self._steps])).answers
 
     def surprisal(self) -> list[float]:
         """Give −ln p of each move, as it was predicted before it was played."""

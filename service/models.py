@@ -12,6 +12,7 @@ from model.artifact import Artifact, ArtifactError, Manifest, find_artifacts, ve
 from model.games import Game
 from service.engine import Engine, Input
 from service.errors import UnknownModel
+from service.gates import Gates
 from service.scheduler import Scheduler
 
 _log = logging.getLogger("nextply")
@@ -27,6 +28,8 @@ class Model:
     scheduler: Scheduler[Input]
     graph: str
     """SHA-256 of its graph."""
+    gates: Gates | None
+    """None if it was exported without them."""
 
     @classmethod
     def load(cls, folder: Path, max_batch: int, max_queue: int) -> "Model":
@@ -34,7 +37,9 @@ class Model:
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
         scheduler = Scheduler(engine, max_batch, max_queue)
-        return cls(artifact.manifest, artifact.game, engine, scheduler, artifact.manifest.sha256[artifact.graph.name])
+        gates = Gates(artifact, scheduler) if artifact.manifest.gates else None
+        graph = artifact.manifest.sha256[artifact.graph.name]
+        return cls(artifact.manifest, artifact.game, engine, scheduler, graph, gates)
 
     @property
     def name(self) -> str:

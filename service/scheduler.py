@@ -73,14 +73,20 @@ class _Job(Generic[Input]):
 class Scheduler(Generic[Input]):
     """Continuous batching over one engine, whose steps run on a thread of their own."""
 
-    def __init__(self, engine: Steps[Input], max_batch: int, max_queue: int) -> None:
+    def __init__(
+        self, engine: Steps[Input], max_batch: int, max_queue: int, thread: ThreadPoolExecutor | None = None
+    ) -> None:
         """Take the engine, the most rows of a tick and the most steps that may wait."""
         self._engine, self._max_batch, self._max_queue = engine, max_batch, max_queue
         self._waiting: deque[_Job[Input]] = deque()
         self._queued = 0
         self._pace = Pace()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._ticking: asyncio.Task[None] | None = None
+
+    def beside(self, engine: Steps[Input]) -> "Scheduler[Input]":
+        """Give a scheduler over another engine, whose ticks take turns with these on the same thread."""
+        return Scheduler(engine, self._max_batch, self._max_queue, self._thread)
 
     async def run(self, state: bytes, steps: Sequence[Step[Input]]) -> Outcome:
         """Take the steps one after another from ``state``; EngineFailed if the engine does.

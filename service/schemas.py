@@ -83,6 +83,31 @@ class SessionAnswer(Upgrade):
     next: list[Candidate]
 
 
+class GateActivity(TypedDict):
+    """What the units of a gate did: the mean of their sizes, and the shares of those over 0.9 and under 0.1."""
+
+    mean: float
+    open: float
+    closed: float
+
+
+class PlyGates(TypedDict):
+    """What the network did when it read a move, none at the start: the gates of each layer, by their names."""
+
+    ply: int
+    move: str | None
+    layers: list[dict[str, GateActivity]]
+
+
+class ExplainAnswer(Upgrade):
+    """What the gates of the network did at every ply of a session."""
+
+    session: str
+    model: ModelId
+    ply: int
+    plies: list[PlyGates]
+
+
 class ChangeAnswer(TypedDict):
     """What an onlooker is told: of the moves it has, the first ``ply − len(moves)`` stay, and ``moves`` follow."""
 

@@ -51,14 +51,21 @@ def random_game(game: Game, seed: int, plies: int) -> list[str]:
     return moves
 
 
-def write_artifact(folder: Path, game: Game, precision: str = "int8", seed: int = 0, shape: Shape = TINY) -> Artifact:
-    """Export an untrained network whose predictions differ from move to move, calibrated on random games."""
+def write_artifact(
+    folder: Path, game: Game, precision: str = "int8", seed: int = 0, shape: Shape = TINY, gain: float = 1
+) -> Artifact:
+    """Export an untrained network whose predictions differ from move to move, calibrated on random games.
+
+    The weights of its cell are ``gain`` times as large as those that a training begins with.
+    """
     torch.manual_seed(seed)
     network = NextMove(game, shape)
     with torch.no_grad():
         for parameter in network.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.3)
+        for parameter in network.cell.parameters():
+            parameter.mul_(gain)
         network.linear.weight.mul_(4)
     folder.parent.mkdir(parents=True, exist_ok=True)
     records = folder.with_suffix(".jsonl")

@@ -503,6 +503,7 @@ async def test_the_documentation_is_served(client: Client):
         "/sessions/{session}/peek",
         "/sessions/{session}/takeback",
         "/sessions/{session}/fork",
+        "/sessions/{session}/explain",
         "/sessions/{session}/state",
         "/sessions/{session}/events",
         "/steps",

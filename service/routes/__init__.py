@@ -37,7 +37,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The body is not JSON.",
         404: "No such model or session.",
         408: "The body did not arrive in the time that the request may take.",
-        409: "The id is taken, the session stands at another ply, which `ply` says, or its model has other moves now.",
+        409: "The id is taken, the session stands at another ply, which `ply` says, its model has other moves now, "
+        "or it shows no gates.",
         413: "More than a request may hold.",
         415: "The content type is not JSON.",
         422: "The body is not as described, or a move is unknown or illegal; nothing was applied.",

@@ -54,6 +54,11 @@ def session_routes(predictor: Predictor, history: History) -> APIRouter:
         """Give a session as it stands."""
         return Json(await predictor.get(session, top_k))
 
+    @router.get("/sessions/{session}/explain", response_model=schemas.ExplainAnswer, responses=_LOOK)
+    async def explain(session: Id) -> Response:
+        """Give what the gates of the network did at every ply, layer by layer."""
+        return Json(await history.explain(session))
+
     @router.delete("/sessions/{session}", status_code=204, responses=problems(404, 422, 429, 503))
     async def delete(session: Id) -> Response:
         """Forget a session."""
