@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.artifact import StateTensor
+from model.artifact import GateTensor, StateTensor
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +50,7 @@ class Ops(ABC):
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self.state: list[StateTensor] = []
+        self.gates: list[GateTensor] = []
         self._names = 0
 
     # What both precisions share.
@@ -87,6 +88,10 @@ class Ops(ABC):
         """Declare an output of the graph with ``shape`` a row."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], ["rows", *shape]))
+
+    def gate(self, layer: int, name: str, value: str, width: int) -> None:
+        """Name a float32 value [rows, width] as what a gate of a layer gives; layers count from 0."""
+        self.gates.append(GateTensor(layer=layer, gate=name, value=value, width=width))
 
     def product(self, signal: Signal | Lookup, weight: Array, bias: Array | None = None) -> str:
         """Multiply ``[…, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
@@ -140,8 +145,10 @@ class Ops(ABC):
         """Multiply ``[…, inputs]`` by ``weight [inputs, outputs]`` and add the bias; a float tensor."""
 
     @abstractmethod
-    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
-        """Convolve ``[rows, in, y, x]`` with ``[out, in, k, k]``, padded to the same size, then rectify if asked."""
+    def convolve(
+        self, signal: Signal, weight: Array, bias: Array, point: str, *, rectify: bool = True, groups: int = 1
+    ) -> Signal:
+        """Convolve ``[rows, in, y, x]`` with ``[out, in / groups, k, k]``, padded; rectify if asked."""
 
     @abstractmethod
     def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
@@ -184,10 +191,12 @@ class FloatOps(Ops):
         result = self.node("MatMul", signal.name, self.constant(weight))
         return result if bias is None else self.node("Add", result, self.constant(bias))
 
-    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
+    def convolve(
+        self, signal: Signal, weight: Array, bias: Array, point: str, *, rectify: bool = True, groups: int = 1
+    ) -> Signal:
         """Convolve in float32."""
         pads = [weight.shape[-1] // 2] * 4
-        result = self.node("Conv", signal.name, self.constant(weight), self.constant(bias), pads=pads)
+        result = self.node("Conv", signal.name, self.constant(weight), self.constant(bias), pads=pads, group=groups)
         return self._point(self.node("Relu", result) if rectify else result, point)
 
     def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:
