@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 
 from model.artifact import CELLS, GRAPH, LOGITS, SEEN, TOKENS, WEIGHTS, Artifact, write_manifest
 from model.batches import collate
+from model.blocks import Block, weights_of, write_convolution
 from model.dataset import Packed
 from model.games import Game
 from model.int8 import Int8Ops
-from model.network import FLOOR, Block, BoardEncoder, MoveHead, NextMove, Shape
+from model.network import FLOOR, BoardEncoder, MoveHead, NextMove, Shape
 from model.runner import StepRunner
 from model.stepgraph import Array, FloatOps, Lookup, Ops, Signal
 
@@ -34,11 +35,6 @@ _QUANTILE = 0.99995
 
 class ExportError(Exception):
     """Graph and network do not agree; nothing was written."""
-
-
-def weights_of(module: torch.nn.Module) -> dict[str, Array]:
-    """Give a module's parameters by name."""
-    return {name: tensor.detach().numpy() for name, tensor in module.named_parameters()}
 
 
 def round_weights(network: NextMove) -> None:
@@ -92,23 +88,16 @@ def _write_board(ops: Ops, board: BoardEncoder, seen: str | None) -> Signal:
         features = ops.node("Add", features, ops.sum_of_rows(seen, _tables(board.context)))
     flat = ops.signal(ops.node("Relu", features), "board")
     rows = ops.reshape(ops.transpose(flat.name, 1, 0, 2), 0, grid.rows, grid.columns, channels)
-    signal = _convolve(ops, replace(flat, name=ops.transpose(rows, 0, 3, 1, 2)), board.entry, "entry")
+    signal = write_convolution(ops, replace(flat, name=ops.transpose(rows, 0, 3, 1, 2)), board.entry, "entry")
     for index, block in enumerate(board.blocks):
         assert isinstance(block, Block)
-        inner = _convolve(ops, signal, block.first, f"block{index}.inner")
-        outer = _convolve(ops, inner, block.second, f"block{index}.outer", rectify=False)
-        signal = ops.add_rectified(signal, outer, f"block{index}")
+        signal = block.write(ops, signal, f"block{index}")
     return signal
-
-
-def _convolve(ops: Ops, signal: Signal, layer: torch.nn.Module, point: str, rectify: bool = True) -> Signal:
-    weights = weights_of(layer)
-    return ops.convolve(signal, weights["weight"], weights["bias"], point, rectify)
 
 
 def _write_summary(ops: Ops, network: NextMove, features: Signal) -> str:
     """Write what the memory sees of the board."""
-    summary = _convolve(ops, features, network.summary, "summary")
+    summary = write_convolution(ops, features, network.summary, "summary")
     entry = weights_of(network.entry)
     flat = ops.reshape(summary.name, 0, entry["weight"].shape[1])
     return ops.product(Signal(flat, summary.scale, summary.zero), entry["weight"].T, entry["bias"])
@@ -162,11 +151,8 @@ def parity(game: Game, network: NextMove, graph: onnx.ModelProto, ops: Ops, pack
     runner, network = StepRunner(graph.SerializeToString(), ops.state), deepcopy(network).double().eval()
     expected: dict[int, npt.NDArray[np.float64]] = {}
     for number in range(len(packed)):
-        plies = int(packed.lengths[number])
-        batch = collate(game, packed, np.array([number]), plies, np.array(packed.context[[number]]))
-        cells = torch.from_numpy(batch.cells).long()
-        inputs = torch.from_numpy(batch.tokens), torch.from_numpy(batch.seen), cells, torch.from_numpy(batch.mask)
-        expected[number] = network(*inputs)[0].numpy()
+        batch = collate(game, packed, np.array([number]), np.array(packed.context[[number]]))
+        expected[number] = network(*map(torch.from_numpy, batch.inputs))[0].numpy()
     worst = 0.0
     for step in runner.walk(game, packed, np.arange(len(packed))):
         wanted = np.stack([expected[number][step.ply] for number in step.games])
@@ -228,6 +214,7 @@ def export(
             "vocabulary": game.vocabulary.names,
             "context": [field.name for field in game.context],
             "state": ops.state,
+            "gates": ops.gates,
             "cell": network.cell.kind,
             "precision": precision,
             "network": asdict(network.shape),

@@ -47,7 +47,9 @@ class Int8Ops(Ops):
             inputs += [self.constant(np.zeros(len(bias), np.int8)), self.constant(bias)]
         return self.node("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
 
-    def convolve(self, signal: Signal, weight: Array, bias: Array, point: str, rectify: bool) -> Signal:
+    def convolve(
+        self, signal: Signal, weight: Array, bias: Array, point: str, *, rectify: bool = True, groups: int = 1
+    ) -> Signal:
         """Convolve in integers; where the result cannot be negative, the lower end of uint8 rectifies it."""
         integers, scales = _quantize_columns(weight, axis=(1, 2, 3))
         biases = np.round(bias / (scales * signal.scale)).astype(np.int32)
@@ -55,7 +57,7 @@ class Int8Ops(Ops):
         weights = self.constant(integers), self.constant(scales), self.constant(np.zeros(len(bias), np.int8))
         inputs = [signal.name, *self._scale(signal), *weights, *self._scale(result), self.constant(biases)]
         pads = [weight.shape[-1] // 2] * 4
-        self.nodes.append(helper.make_node("QLinearConv", inputs, [result.name], pads=pads))
+        self.nodes.append(helper.make_node("QLinearConv", inputs, [result.name], pads=pads, group=groups))
         return result
 
     def add_rectified(self, one: Signal, other: Signal, point: str) -> Signal:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.cells import LSTM, State
+from model.blocks import make_block
+from model.cells import State, make_cell
 from model.games import Game
 
 # Boards that go through the convolutions at a time: so many fit the caches of a processor.
@@ -19,13 +20,16 @@ FLOOR = -50.0
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a network."""
+    """The cell and the sizes of a network."""
 
+    cell: str = "lstm"
     width: int = 384
     layers: int = 1
     embedding: int = 256
     channels: int = 64
-    blocks: int = 3
+    block: str = "inverted"
+    """A kind of `BLOCKS`."""
+    blocks: int = 6
     summary: int = 8
     """Channels of each cell that the memory sees."""
     key: int = 32
@@ -52,22 +56,6 @@ class Tables(nn.Module):
         return total
 
 
-class Block(nn.Module):
-    """A residual block of two 3 × 3 convolutions: relu(x + conv(relu(conv(x))))."""
-
-    def __init__(self, channels: int) -> None:
-        """Start as the identity, so that a deep network begins as a shallow one."""
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """``[N, channels, rows, columns]`` to the same."""
-        return functional.relu(features + self.second(functional.relu(self.first(features))))
-
-
 class BoardEncoder(nn.Module):
     """Reads the codes of the cells and the context and gives features of every cell."""
 
@@ -80,7 +68,7 @@ class BoardEncoder(nn.Module):
         self.places = nn.Parameter(torch.randn(game.grid.cells, shape.channels) * 0.1)
         self.context = Tables(game.seen_sizes, shape.channels)
         self.entry = nn.Conv2d(shape.channels, shape.channels, 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(shape.channels) for _ in range(shape.blocks)))
+        self.blocks = nn.Sequential(*(make_block(shape.block, shape.channels) for _ in range(shape.blocks)))
         nn.init.normal_(self.codes.weight, std=0.5)
 
     def forward(self, cells: Tensor, seen: Tensor) -> Tensor:
@@ -147,7 +135,7 @@ class NextMove(nn.Module):
         if game.grid:
             self.summary = nn.Conv2d(shape.channels, shape.summary, 1)
             self.entry = nn.Linear(shape.summary * game.grid.cells, shape.embedding)
-        self.cell = LSTM(shape.embedding, shape.width, shape.layers)
+        self.cell = make_cell(shape.cell, shape.embedding, shape.width, shape.layers)
         self.linear = nn.Linear(shape.width, len(game.vocabulary))
         self.head = MoveHead(game, shape) if game.grid and game.move_cells is not None else None
         if self.head is not None:

@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx
 from tqdm import tqdm
 
 from model.artifact import Artifact, ArtifactError, write_manifest
+from model.cost import operations
 from model.export import load_network, write_step
 from model.games import Game
 from model.stepgraph import FloatOps
@@ -35,7 +37,7 @@ def _float32_artifact(artifact: Artifact, folder: Path) -> Artifact:
     return Artifact.load(folder)
 
 
-def _random_inputs(game: Game, rows: int, seed: int) -> list[Input]:
+def random_inputs(game: Game, rows: int, seed: int) -> list[Input]:
     """Give one input a row, each from a random game of random length."""
     rng = np.random.default_rng(seed)
     inputs = []
@@ -51,7 +53,7 @@ def _random_inputs(game: Game, rows: int, seed: int) -> list[Input]:
     return inputs
 
 
-def _time(engine: Engine, inputs: list[Input], seconds: float) -> float:
+def time_steps(engine: Engine, inputs: list[Input], seconds: float) -> float:
     """Give steps/s, states carried on from step to step."""
     states = [engine.initial] * len(inputs)
     steps, started = 0, time.perf_counter()
@@ -75,19 +77,23 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(f"bench: {error}")
     results: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
-        engines = {"fp32": Engine(_float32_artifact(artifact, Path(folder))), "int8": Engine(artifact)}
+        reference = _float32_artifact(artifact, Path(folder))
+        mflop = operations(onnx.load(reference.graph)) / 1e6
+        engines = {"fp32": Engine(reference), "int8": Engine(artifact)}
     measurements = [(rows, name) for rows in arguments.rows for _ in range(arguments.rounds) for name in engines]
     rates: dict[tuple[int, str], list[float]] = {}
     for rows, name in tqdm(measurements, desc="measuring"):
-        inputs = _random_inputs(artifact.game, rows, seed=rows)
-        rates.setdefault((rows, name), []).append(_time(engines[name], inputs, arguments.seconds))
+        inputs = random_inputs(artifact.game, rows, seed=rows)
+        rates.setdefault((rows, name), []).append(time_steps(engines[name], inputs, arguments.seconds))
+    print(f"{mflop:.1f} MFLOP a step\n")
     print("| rows | fp32 steps/s | int8 steps/s | int8 / fp32 |\n|---:|---:|---:|---:|")
     for rows in arguments.rows:
         fp32, int8 = (float(np.median(rates[rows, name])) for name in ("fp32", "int8"))
         ratio = float(np.median(np.divide(rates[rows, "int8"], rates[rows, "fp32"])))
         print(f"| {rows} | {fp32:,.0f} | {int8:,.0f} | {ratio:.2f} |")
         results.append({"rows": rows, "fp32": round(fp32), "int8": round(int8), "ratio": round(ratio, 2)})
-    print(json.dumps({"model": f"{artifact.manifest.name}/{artifact.manifest.version}", "steps_per_second": results}))
+    name = f"{artifact.manifest.name}/{artifact.manifest.version}"
+    print(json.dumps({"model": name, "mflop": round(mflop, 1), "steps_per_second": results}))
 
 
 if __name__ == "__main__":

@@ -34,15 +34,15 @@ TWO_LAYERS = Shape(width=40, layers=2, embedding=16)
 # So much larger weights make some of the gates of an LSTM open or closed; other cells lose their digits with them.
 GAIN, OTHERS_GAIN = 6, 1.5
 ELO = {"white_elo": 2400, "black_elo": 900}
-# One unit may stand on the other side of a threshold; int8 products move every gate a little.
-MEAN, UNITS = {"chess": 0.02, "colours": 0.02, "lstm": 1e-4}, {"chess": 3, "colours": 3, "lstm": 0}
+# Weights so large carry roundings far, int8 products move every gate a little, and a unit may cross a threshold.
+MEAN, UNITS = {"chess": 1e-3, "colours": 0.02, "lstm": 1e-4}, {"chess": 1, "colours": 3, "lstm": 0}
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small models that show their gates, and one that does not."""
     root = tmp_path_factory.mktemp("artifacts")
-    write_artifact(root / "chess" / "1", load_game({"name": "chess"}), shape=TINY, gain=GAIN)
+    write_artifact(root / "chess" / "1", load_game({"name": "chess"}), "fp32", shape=TINY, gain=GAIN)
     write_artifact(root / "colours" / "1", TokenGame(COLOURS), shape=TWO_LAYERS, gain=GAIN)
     for kind in CELLS:
         gain, shape = GAIN if kind == "lstm" else OTHERS_GAIN, replace(TWO_LAYERS, cell=kind)
@@ -122,7 +122,8 @@ async def test_gates_are_those_that_pytorch_computes_along_the_whole_game(
     for number, layer in enumerate(expected):
         for gate, units in layer.items():
             shown = [ply["layers"][number][gate] for ply in plies]
-            assert [one["mean"] for one in shown] == pytest.approx(np.abs(units).mean(1), abs=MEAN[model])
+            means = np.array([one["mean"] for one in shown])
+            np.testing.assert_allclose(means, np.abs(units).mean(1), rtol=0, atol=MEAN[model])
             share = UNITS[model] / units.shape[1] + 1e-4
             for name, wanted in zip(("open", "closed"), shares(units), strict=True):
                 assert [one[name] for one in shown] == pytest.approx(wanted, abs=share)
@@ -317,21 +318,21 @@ async def test_explanations_and_moves_at_the_same_time_are_what_each_is_alone(
 
 
 async def test_a_long_explanation_does_not_hold_up_a_move(client: Client):
-    await open_game(client, "colours", ["red", "green"] * 600, "long")
+    await open_game(client, "colours", ["red", "green"] * 1000, "long")
     await open_game(client, "colours", ["red"])
     await explained(client)
     long = asyncio.create_task(explained(client, "long"))
     await asyncio.sleep(0.02)
     await client.ok("POST", "/sessions/game/moves", {"moves": ["blue"]})
     assert not long.done()
-    assert len((await long)["plies"]) == 1201
+    assert len((await long)["plies"]) == 2001
 
 
 async def test_an_explanation_is_given_up_at_its_deadline(client: Client):
-    await open_game(client, "colours", ["red", "green"] * 600, "long")
+    await open_game(client, "colours", ["red", "green"] * 1000, "long")
     response = await client.get("/sessions/long/explain", headers={"request-timeout-ms": "20"})
     assert (response.status_code, response.json()["code"]) == (503, "deadline_passed")
-    assert (await explained(client, "long"))["ply"] == 1200
+    assert (await explained(client, "long"))["ply"] == 2000
 
 
 # The graph

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.games import Chess, Game, OpenSpielGame, TokenGame
+from model.games import Chess, Game, OpenSpielGame, TokenGame, Xiangqi
 from model.network import NextMove, Shape
 
-TINY = Shape(width=12, layers=2, embedding=10, channels=6, blocks=2, summary=2, key=3)
+TINY = Shape(width=12, layers=2, embedding=10, channels=8, blocks=2, summary=4, key=3)
 # Moves with source and destination, with a destination, without cells, and without a board.
-GAMES = [Chess(), OpenSpielGame("othello"), OpenSpielGame("connect_four"), TokenGame("abcd")]
+GAMES = [Chess(), OpenSpielGame("othello"), OpenSpielGame("connect_four"), TokenGame("abcd"), Xiangqi()]
 each_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: game.name)
 
 

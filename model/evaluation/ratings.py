@@ -54,7 +54,8 @@ def set_rating(game: Game, packed: Packed, player: int, bucket: int) -> Packed:
 def compare_ratings(game: Game, packed: Packed, games: Games, walk: Walk) -> dict[str, Any]:
     """Score some of ``games`` of which both ratings are known with others than the right ones; ready for JSON.
 
-    They are evenly spread over those there are. ``excess`` is how much NLL is above that with the right ratings, ply by ply. ValueError if there is no such game.
+    They are evenly spread over those there are. ``excess`` is how much NLL is above that with the right ratings, ply by
+    ply. ValueError if there is no such game.
     """
     fields = list(rating_fields(game))
     games = games[(packed.context[games][:, fields] > 0).all(1)] if len(fields) == 2 else games[:0]
