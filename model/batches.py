@@ -1,6 +1,8 @@
 """Reads packed games and gives batches of games of similar length, side by side, as the network reads them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ class Batch:
     seen: int64 [N, fields]    context and side, as the player to move sees them
     cells: uint8 [N, cells]    the board, as the player to move sees it
     mask: bool [B, T]          N of them True
+    expected: float32 [N, moves]  p of every move as a teacher sees it, if there is one
     """
 
     tokens: npt.NDArray[np.int64]
@@ -25,14 +28,32 @@ class Batch:
     seen: npt.NDArray[np.int64]
     cells: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
+    expected: npt.NDArray[np.float32] | None = None
+
+    @property
+    def inputs(self) -> tuple[npt.NDArray[Any], ...]:
+        """What `NextMove.forward` reads, in its order: tokens, seen, cells as int64, mask."""
+        return self.tokens, self.seen, self.cells.astype(np.int64), self.mask
+
+    def windows(self, plies: int) -> Iterator["Batch"]:
+        """Give the batch in windows of ``plies`` columns, from the left; a game that has ended has an empty row."""
+        _, ply = np.nonzero(self.mask)
+        for first in range(0, self.mask.shape[1], plies):
+            end = first + plies
+            inside = (ply >= first) & (ply < end)
+            yield Batch(
+                self.tokens[inside],
+                self.targets[inside],
+                self.seen[inside],
+                self.cells[inside],
+                self.mask[:, first:end],
+                None if self.expected is None else self.expected[inside],
+            )
 
 
-def collate(
-    game: Game, packed: Packed, games: npt.NDArray[np.int64], plies: int, context: npt.NDArray[np.uint8]
-) -> Batch:
-    """Put ``games`` side by side, each cut after ``plies``; ``context`` holds their ids, in the same order."""
-    starts = packed.offsets[games]
-    lengths = np.minimum(packed.lengths[games], plies)
+def collate(game: Game, packed: Packed, games: npt.NDArray[np.int64], context: npt.NDArray[np.uint8]) -> Batch:
+    """Put whole ``games`` side by side; ``context`` holds their ids, in the same order."""
+    starts, lengths = packed.offsets[games], packed.lengths[games]
     mask = np.arange(int(lengths.max())) < lengths[:, None]
     row, ply = np.nonzero(mask)
     index = starts[row] + ply
@@ -42,18 +63,15 @@ def collate(
     return Batch(tokens, targets, sides[row, packed.players[index]], packed.cells[index], mask)
 
 
-def bucket(
-    lengths: npt.NDArray[np.int64], tokens: int, plies: int, seed: int, pool: int = 64
-) -> list[npt.NDArray[np.int64]]:
+def bucket(lengths: npt.NDArray[np.int64], tokens: int, seed: int, pool: int = 64) -> list[npt.NDArray[np.int64]]:
     """Group games of similar length into batches of about ``tokens`` plies, in an order drawn from ``seed``."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(lengths))
-    cut = np.minimum(lengths, plies)
-    pool_games = max(1, round(pool * tokens / float(cut.mean())))
+    pool_games = max(1, round(pool * tokens / float(lengths.mean())))
     batches: list[npt.NDArray[np.int64]] = []
     for first in range(0, len(order), pool_games):
         games = order[first : first + pool_games]
-        games = games[np.argsort(cut[games], kind="stable")]
-        edges = np.flatnonzero(np.diff(np.cumsum(cut[games]) // tokens)) + 1
+        games = games[np.argsort(lengths[games], kind="stable")]
+        edges = np.flatnonzero(np.diff(np.cumsum(lengths[games]) // tokens)) + 1
         batches += np.split(games, edges)
     return [batches[index] for index in rng.permutation(len(batches))]

@@ -32,6 +32,8 @@ def export_run(run: Path, out: Path, precision: str) -> Artifact:
     held_out = held_out_games(len(packed), settings["training"]["held_out"], settings["training"]["seed"])
     origin = settings.get("from") or {"trained_plies": 0}
     data = settings["data"] | {"trained_plies": origin["trained_plies"] + best["progress"]["tokens"]}
+    if teacher := settings.get("teacher"):
+        data["teacher"] = teacher
     return export(out, game, network, packed.select(held_out[:_GAMES]), precision=precision, data=data)
 
 

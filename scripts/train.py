@@ -17,8 +17,8 @@ from model.games import Game, load_game
 from model.games.records import read_records
 from model.network import Shape
 from model.run import Run, Settings
-from model.training import fit
 from model.vocabulary import Vocabulary
+from model.workers import fit
 from scripts.export import export_run
 
 
@@ -51,10 +51,12 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--since", default="", metavar="DAY", help="leave out games before this day or year")
     parser.add_argument("--until", default="", metavar="DAY", help="leave out games of this day and later")
+    parser.add_argument("--distinct", action="store_true", help="take games with the same moves once")
     parser.add_argument("--terms", default="", help="whose the records are and what that allows, for the manifest")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="artifacts/NAME/VERSION")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="where the run is kept (runs/NAME-VERSION)")
     parser.add_argument("--from", dest="warm", type=Path, metavar="FOLDER", help="begin with this artifact's weights")
+    parser.add_argument("--teacher", type=Path, metavar="FOLDER", help="learn from what this artifact expects, too")
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of the graph (int8)")
     for group, settings in (("training", Settings), ("network", Shape)):
         _add_settings(parser.add_argument_group(group), settings)
@@ -81,11 +83,11 @@ def _game(arguments: argparse.Namespace) -> Game:
     return load_game({"name": "tokens"}, seen.names)
 
 
-def _origin(warm: Path | None) -> dict[str, Any] | None:
-    """Say which artifact a run begins with, and on how many plies that was trained."""
-    if warm is None:
+def _origin(artifact: Path | None) -> dict[str, Any] | None:
+    """Say which artifact a run begins with or learns from, and on how many plies that was trained."""
+    if artifact is None:
         return None
-    manifest = Artifact.load(warm).manifest
+    manifest = Artifact.load(artifact).manifest
     trained = manifest.data.get("trained_plies", 0)
     return {"name": manifest.name, "version": manifest.version, "trained_plies": trained}
 
@@ -99,7 +101,7 @@ def _pack(game: Game, arguments: argparse.Namespace, folder: Path) -> dict[str, 
         if data["sources"] != describe_sources(sources)["sources"]:
             raise ValueError(f"{folder} holds other games than these; choose another --run")
         return data
-    packed, report = pack(game, sources, arguments.workers)
+    packed, report = pack(game, sources, arguments.workers, distinct=arguments.distinct)
     print(report, file=sys.stderr)
     packed.save(folder)
     data = {"terms": arguments.terms} | describe_sources(sources, report)
@@ -115,9 +117,10 @@ def main(words: list[str] | None = None) -> None:
         run, games = Run(arguments.run), arguments.run / "games"
         data = _pack(game, arguments, games)
         vocabulary = game.vocabulary.names if game.name == "tokens" else ()
-        about = {"game": dict(game.describe()), "vocabulary": vocabulary, "data": data, "from": _origin(arguments.warm)}
-        run.write_settings(settings, about)
-        seconds = fit(game, games, settings, run, arguments.warm and arguments.warm / WEIGHTS)
+        origins = {"from": _origin(arguments.warm), "teacher": _origin(arguments.teacher)}
+        about = {"game": dict(game.describe()), "vocabulary": vocabulary, "data": data}
+        run.write_settings(settings, about | origins)
+        seconds = fit(game, games, settings, run, arguments.warm and arguments.warm / WEIGHTS, arguments.teacher)
         print(f"trained for {seconds / 60:.1f} minutes; the run is kept in {arguments.run}", file=sys.stderr)
         artifact = export_run(arguments.run, arguments.out, arguments.precision)
         print(json.dumps({"artifact": str(artifact.folder), "parity": artifact.manifest.parity}))
