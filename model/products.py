@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Buffers that no pass uses, by the power of two that is their size in bytes.
 _FREE: defaultdict[int, list[Tensor]] = defaultdict(list)
@@ -16,17 +17,17 @@ class Matrix:
     The layout is oneDNN's. Without it, a product of a few rows spends as long on laying out the weight as on itself.
     """
 
-    def __init__(self, weight: Tensor, rows: int) -> None:
+    def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         """Lay the weight out; float64, which is for checking gradients, stays as it is."""
-        self._weight, self._packed = weight, None
+        self._weight, self._bias, self._packed = weight, bias, None
         if weight.dtype != torch.float64 and torch.backends.mkldnn.is_available():
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """``[rows, inputs]`` to ``[rows, outputs]``: inputs @ weightᵀ."""
+        """``[rows, inputs]`` to ``[rows, outputs]``: inputs @ weightᵀ + bias."""
         if self._packed is None:
-            return inputs @ self._weight.t()
-        product: Tensor = torch.ops.mkldnn._linear_pointwise.default(inputs, self._packed, None, "none", [], "")
+            return functional.linear(inputs, self._weight, self._bias)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise.default(inputs, self._packed, self._bias, "none", [], "")
         return product
 
 

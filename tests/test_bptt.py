@@ -132,3 +132,13 @@ def test_no_step_sees_what_comes_after_it_nor_another_row(kind: str) -> None:
     assert torch.equal(before[:3], after[:3])
     assert torch.equal(before[:, 1], after[:, 1])
     assert (before[3:, 0] - after[3:, 0]).abs().max() > 1e-3
+
+
+@each_kind
+def test_weights_that_changed_since_give_no_gradient(kind: str) -> None:
+    cell = make(kind)
+    outputs, _ = cell(inputs_of())
+    with torch.no_grad():
+        cell.stack["weight_ih_l0"].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
