@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from model.dataset import Packed
 from model.games import Game
-from model.runner import Step
+from model.runner import Step, side_by_side
 
 Floats = npt.NDArray[np.float64]
 Tokens = npt.NDArray[np.int32]
@@ -116,12 +116,10 @@ class NGram:
 
     def walk(self, packed: Packed, games: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[Step]:
         """Step through whole games, as a step graph's runner does; the scores are ln p."""
-        ordered = np.asarray(games)[np.argsort(-packed.lengths[games], kind="stable")]
-        for first in range(0, len(ordered), _ROWS):
-            side_by_side = ordered[first : first + _ROWS]
-            lengths = packed.lengths[side_by_side]
+        for part in side_by_side(packed, games, _ROWS):
+            lengths = packed.lengths[part]
             for ply in range(int(lengths[0])):
-                live = side_by_side[lengths > ply]
+                live = part[lengths > ply]
                 plies = packed.offsets[live] + ply
                 histories = _histories(packed, plies, np.full(len(live), ply), self._most, self._start)
                 yield Step(live, ply, np.log(self.probabilities(histories)).astype(np.float32), [])

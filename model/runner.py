@@ -31,6 +31,15 @@ class Step:
     others: list[npt.NDArray[Any]]
 
 
+def side_by_side(
+    packed: Packed, games: Sequence[int] | npt.NDArray[np.int64], rows: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Give the games, longest first and ``rows`` at a time: of each part those that still run are the first."""
+    ordered = np.asarray(games)[np.argsort(-packed.lengths[games], kind="stable")]
+    for start in range(0, len(ordered), rows):
+        yield ordered[start : start + rows]
+
+
 class StepRunner:
     """Runs a step graph offline: to compare it with the network, to calibrate it, to score it."""
 
@@ -45,11 +54,10 @@ class StepRunner:
 
     def walk(self, game: Game, packed: Packed, games: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[Step]:
         """Step through whole games from the first ply to the last."""
-        ordered = np.asarray(games)[np.argsort(-packed.lengths[games], kind="stable")]
-        for start in range(0, len(ordered), _ROWS):
-            yield from self._walk_side_by_side(game, packed, ordered[start : start + _ROWS])
+        for part in side_by_side(packed, games, _ROWS):
+            yield from self._walk_part(game, packed, part)
 
-    def _walk_side_by_side(self, game: Game, packed: Packed, games: npt.NDArray[np.int64]) -> Iterator[Step]:
+    def _walk_part(self, game: Game, packed: Packed, games: npt.NDArray[np.int64]) -> Iterator[Step]:
         lengths = packed.lengths[games]
         batch = collate(game, packed, games, np.array(packed.context[games]))
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])

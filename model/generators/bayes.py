@@ -9,7 +9,7 @@ import numpy.typing as npt
 from model.dataset import Packed
 from model.generators.habits import Population, Throws
 from model.generators.rock_paper_scissors import PAIRS, read_throws
-from model.runner import Step
+from model.runner import Step, side_by_side
 
 # Games that are predicted side by side.
 _ROWS = 100
@@ -50,13 +50,11 @@ class Bayes:
 
     def walk(self, packed: Packed, games: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[Step]:
         """Step through whole games, as a step graph's runner does; the scores are ln p."""
-        ordered = np.asarray(games)[np.argsort(-packed.lengths[games], kind="stable")]
-        for start in range(0, len(ordered), _ROWS):
-            side_by_side = ordered[start : start + _ROWS]
-            lengths = packed.lengths[side_by_side]
-            first, second = read_throws(packed, side_by_side)
+        for part in side_by_side(packed, games, _ROWS):
+            lengths = packed.lengths[part]
+            first, second = read_throws(packed, part)
             chances = predict(self.population, first, second), predict(self.population, second, first)
             for ply in range(int(lengths[0])):
                 live = int((lengths > ply).sum())
                 p = chances[0][:live, ply, PAIRS[:, 0]] * chances[1][:live, ply, PAIRS[:, 1]]
-                yield Step(side_by_side[:live], ply, np.log(p).astype(np.float32), [])
+                yield Step(part[:live], ply, np.log(p).astype(np.float32), [])
