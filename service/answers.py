@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-import numpy as np
-
 from model.games import Position
 from service import requests, schemas
 from service.distribution import Distribution
@@ -71,7 +69,7 @@ def summary(session: Session, at: int) -> schemas.SessionSummary:
 def played(session: Session, model: Model, line: Line, request: requests.MovesRequest) -> schemas.MovesAnswer:
     """Write what came of the moves with which a line ends; it began at the start, or where the session stood."""
     start = 0 if line.known is None else session.ply
-    surprisal = np.array(line.surprisal()[-len(request.moves) :], np.float32).tolist()
+    surprisal = line.surprisal()[-len(request.moves) :].tolist()
     return {
         "session": session.id,
         "model": model_id(model),
@@ -135,7 +133,7 @@ def _prediction(request: requests.PredictRequest, line: Line) -> schemas.Predict
     following = likeliest(line.position, line.predictions[-1], request.top_k)
     answer: schemas.Prediction = {"ply": len(line.moves), "next": following}
     if request.score:
-        answer["surprisal"] = np.array(line.surprisal(), np.float32).tolist()
+        answer["surprisal"] = line.surprisal().tolist()
     if request.each_ply:
         at_each = zip(line.positions, line.predictions, strict=True)
         answer["moves"] = [at.notation(move).move for at, move in zip(line.positions, line.moves, strict=False)]

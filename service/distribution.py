@@ -1,41 +1,74 @@
-"""Reads one row of scores and gives the probabilities of the moves that may come, and what can be said of them."""
+"""Reads rows of scores and gives the probabilities of the moves that may come, and what can be said of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+Candidates = Sequence[int] | None
+
+# Of so many moves or fewer it is not worth the while to look for the likeliest before they are sorted.
+_FEW = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """ln p of each candidate: ``moves`` are their ids, None if every id of the vocabulary is one."""
 
-    moves: Sequence[int] | None
+    moves: Candidates
     log_p: Float32
 
     @classmethod
-    def of(cls, moves: Sequence[int] | None, logits: Float32) -> "Distribution":
-        """Normalise float32 ``logits [moves]`` over the candidates.
+    def of(cls, candidates: Sequence[Candidates], logits: Float32) -> "list[Distribution]":
+        """Normalise each row of float32 ``logits [rows, moves]`` over its own candidates.
 
-        The result is rounded to the float32 that a session keeps, so that an answer is the same from either.
+        A row's bits do not depend on the other rows. They are the float32 that a session keeps, so that an answer is
+        the same from either.
         """
-        scores = (logits if moves is None else logits[list(moves)]).astype(np.float64)
-        if scores.size:
-            scores -= scores.max()
-            scores -= np.log(np.exp(scores).sum())
-        return cls(moves, scores.astype(np.float32))
+        every = [row for row, moves in enumerate(candidates) if moves is None]
+        some = [row for row, moves in enumerate(candidates) if moves]
+        found = {row: np.empty(0, np.float32) for row in range(len(candidates))}
+        found |= zip(every, _normalised(logits if len(every) == len(logits) else logits[every]), strict=True)
+        found |= zip(some, _normalised_over([candidates[row] or () for row in some], some, logits), strict=True)
+        return [cls(moves, found[row]) for row, moves in enumerate(candidates)]
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Give id and probability of the likeliest moves, likeliest first; equals come in the candidates' order."""
-        order = np.argsort(-self.log_p, kind="stable")[:count]
-        probabilities = np.exp(self.log_p[order].astype(np.float64))
-        moves = order if self.moves is None else [self.moves[index] for index in order]
-        return [(int(move), float(p)) for move, p in zip(moves, probabilities, strict=True)]
+        surprisal = -self.log_p
+        if count < len(surprisal) > _FEW:
+            (likely,) = (surprisal <= np.partition(surprisal, count - 1)[count - 1]).nonzero()
+            order = likely[np.argsort(surprisal[likely], kind="stable")[:count]]
+        else:
+            order = np.argsort(surprisal, kind="stable")[:count]
+        probabilities = np.exp(self.log_p[order].astype(np.float64)).tolist()
+        indices = order.tolist()
+        moves = indices if self.moves is None else [self.moves[index] for index in indices]
+        return list(zip(moves, probabilities, strict=True))
 
     def surprisal(self, move: int) -> float:
         """Give −ln p of a candidate, in nats."""
         index = move if self.moves is None else self.moves.index(move)
         return 0.0 - float(self.log_p[index])  # of a certain move 0.0, not −0.0
+
+
+def _normalised(logits: Float32) -> Float32:
+    """Give ln p of every move, row by row; in float32, since a vocabulary may have thousands."""
+    scores: Float32 = logits - logits.max(axis=1, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return scores
+
+
+def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], logits: Float32) -> list[Float32]:
+    """Give ln p of the candidates of each row, at least one, all rows in one pass."""
+    if not rows:
+        return []
+    sizes = np.fromiter(map(len, candidates), np.int64, len(rows))
+    moves = np.fromiter(chain.from_iterable(candidates), np.int64, int(sizes.sum()))
+    starts = np.cumsum(sizes) - sizes
+    scores = logits[np.repeat(rows, sizes), moves].astype(np.float64)
+    scores -= np.repeat(np.maximum.reduceat(scores, starts), sizes)
+    scores -= np.repeat(np.log(np.add.reduceat(np.exp(scores), starts)), sizes)
+    return np.split(scores.astype(np.float32), starts[1:])

@@ -1,6 +1,7 @@
 """Reads the line of a game and gives what the gates of the network did at each of its steps."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,9 @@ class Gates:
                 self._showing = self._predicting.beside(engine)
             return self._showing
 
-    def _activity(self, units: Rows) -> Activity:
-        """Measure one row of an engine that shows gates."""
+    def _activity(self, _: Sequence[None], units: Rows) -> list[Activity]:
+        """Measure each row of an engine that shows gates."""
         sizes = np.abs(units)
-        measures = np.stack([sizes, sizes > _OPEN, sizes < _CLOSED])
-        activity: Activity = np.add.reduceat(measures, self._starts, axis=1, dtype=np.float64) / self._widths
-        return activity.T
+        measures = np.stack([sizes, sizes > _OPEN, sizes < _CLOSED], axis=1)
+        activity: Activity = np.add.reduceat(measures, self._starts, axis=2, dtype=np.float64) / self._widths
+        return list(activity.transpose(0, 2, 1))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadBlob, BadMove, ModelChanged, NoGates, PlyConflict, SessionExists, StateMismatch
-from service.keeper import Keeper, new_id, now
+from service.keeper import Change, Keeper, new_id, now
 from service.limits import check_moves
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
@@ -31,23 +31,25 @@ class History:
         A session that stands at the ply already stays as it is, so a request can be sent again.
         """
 
-        async def change(session: Session) -> tuple[Session | None, schemas.StandsAnswer]:
+        async def change(session: Session) -> Change[schemas.StandsAnswer]:
             if request.ply is not None and session.ply not in (request.ply, request.to_ply):
                 raise PlyConflict.at(session.id, session.ply, believed=request.ply)
             model, after, line = await self._back(session, request.to_ply)
-            return None if after is session else after, answers.stands(session, after, model, line, request.top_k)
+            answer = answers.stands(session, after, model, line, request.top_k)
+            return Change(None if after is session else after, answer, line.position)
 
         return await self._keeper.change(id_, change)
 
     async def fork(self, id_: str, request: requests.ForkRequest) -> schemas.CreateAnswer:
         """Open a session that shares another's moves up to a ply; the other stays as it is."""
-        async with within_deadline():
+        with within_deadline():
             session = await self._keeper.load(id_)
             at_ply = session.ply if request.at_ply is None else request.at_ply
             model, past, line = await self._back(session, at_ply)
         forked = replace(past, id=request.session or new_id())
-        await self._keeper.add(forked)
-        return answers.created(forked, model, line, request.top_k)
+        answer = answers.created(forked, model, line, request.top_k)
+        await self._keeper.add(forked, line.position)
+        return answer
 
     async def _back(self, session: Session, ply: int) -> tuple[Model, Session, Line]:
         """Give the model that serves a session, the session as it was at a ply, and the line that ends there, read."""
@@ -56,16 +58,16 @@ class History:
         if ply == session.ply:
             model, alive = await self._lines.alive(session)
             line = self._lines.resume(model, alive)
-            await line.run(model.scheduler)
+            await line.run(model.scheduler, model.prefixes)
             return model, alive, line
         model = await self._lines.model(session)
         line = await self._lines.at(model, session, ply)
-        await line.run(model.scheduler)
+        await line.run(model.scheduler, model.prefixes)
         return model, self._lines.after(session, model, line), line
 
     async def explain(self, id_: str) -> schemas.ExplainAnswer:
         """Give what the gates did at every ply of a session; NoGates if its model was exported without them."""
-        async with within_deadline():
+        with within_deadline():
             session = await self._keeper.load(id_)
             model = await self._lines.model(session)
             if model.gates is None:
@@ -79,7 +81,7 @@ class History:
 
     async def export(self, id_: str) -> bytes:
         """Give a session, with its state, as one blob."""
-        async with within_deadline():
+        with within_deadline():
             session = await self._keeper.load(id_)
             _, alive = await self._lines.alive(session)
         await self._keeper.touch(session, alive)
@@ -97,11 +99,11 @@ class History:
         except ValueError as error:
             raise BadBlob(str(error)) from None
         check_moves(session.ply, self._settings)
-        async with within_deadline():
+        with within_deadline():
             model = await self._lines.model(session)
             line = self._lines.begin(model, session.context)
             await on_thread_if_long(session.ply, _replay_legal, line, session)
-            await line.run(model.scheduler)
+            await line.run(model.scheduler, model.prefixes)
         restored = self._lines.after(session, model, line)
         if not rebuild:
             _check_state(session, restored)

@@ -3,19 +3,22 @@
 import asyncio
 import secrets
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from model.games import Position
 from service.deadline import within_deadline
 from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
+from service.recent import Recent
 from service.sessions import Commit, Expired, Forgotten, Page, Session, SessionStore, Unreadable
 from service.settings import Settings
+from service.turns import Turns
 
 Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 # How often a change is tried anew when other processes write to the same session at the same time.
 _ATTEMPTS = 16
@@ -23,14 +26,25 @@ _ATTEMPTS = 16
 _TOUCHED = 60_000
 
 
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Answer_co]):
+    """What is made of a session: as it is to be kept, None if it stays as it is; and the answer that goes with it."""
+
+    after: Session | None
+    answer: Answer_co
+    position: Position | None = None
+    """Where the session then stands; given away."""
+
+
 class Keeper:
     """The sessions of one store, which runs on a thread of its own."""
 
-    def __init__(self, store: SessionStore, settings: Settings) -> None:
-        """Take the store, which belongs to the caller."""
+    def __init__(self, store: SessionStore, recent: Recent, settings: Settings) -> None:
+        """Take the store and what is remembered of it, which belong to the caller."""
         self.store = store
+        self._recent = recent
         self._touched = min(_TOUCHED, settings.state_ttl * 1000 // 2)
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._load = Group(store.load_many, self._thread)
         self._commit = Group(store.commit_many, self._thread)
@@ -42,6 +56,9 @@ class Keeper:
 
     async def load(self, id_: str) -> Session:
         """Give a session; UnknownSession if there is none, SessionExpired if there was one."""
+        recent = self._recent.session(id_)
+        if recent is not None and self._has(recent):
+            return recent
         found = await self._load(id_)
         if isinstance(found, Session):
             return found
@@ -51,43 +68,55 @@ class Keeper:
             raise SessionExpired(f"session {id_!r} has expired: it was idle for too long, or gave way to others")
         raise UnknownSession(f"no session is named {id_!r}")
 
-    async def commit(self, session: Session, expected: int | None) -> bool:
-        """Keep a session as used now, if the stored one has revision ``expected``; say whether it was kept."""
-        revision = time.time_ns() if expected is None else expected + 1
-        return await self._commit(Commit(replace(session, revision=revision, used=now()), expected))
+    def _has(self, session: Session) -> bool:
+        try:
+            return self.store.has(session)
+        except Exception:
+            return False  # Loading it says what is wrong.
 
-    async def add(self, session: Session) -> None:
-        """Keep a session that is new; SessionExists if its id is in use."""
-        if not await self.commit(session, expected=None):
+    async def commit(self, session: Session, expected: int | None, position: Position | None = None) -> bool:
+        """Keep a session as used now, if the stored one has revision ``expected``; say whether it was kept.
+
+        ``position``, where it stands, is given away with it.
+        """
+        revision = time.time_ns() if expected is None else expected + 1
+        session = session.used_at(now(), revision)
+        kept = await self._commit(Commit(session, expected))
+        if kept:
+            self._recent.keep(session, position)
+        return kept
+
+    async def add(self, session: Session, position: Position) -> None:
+        """Keep a session that is new, and stands at a position; SessionExists if its id is in use."""
+        if not await self.commit(session, None, position):
             raise SessionExists(f"session {session.id!r} exists; choose another id, or none to be given one")
 
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
         if alive is not session or now() - session.used > self._touched:
-            await self.commit(alive, session.revision)
+            await self.commit(alive, session.revision, self._recent.take(session))
 
-    async def change(self, id_: str, change: Callable[[Session], Awaitable[tuple[Session | None, Answer]]]) -> Answer:
-        """Put what ``change`` makes of a session in its place, None if it stays, and give the answer that goes with it.
+    async def change(self, id_: str, change: Callable[[Session], Awaitable[Change[Answer]]]) -> Answer:
+        """Put what ``change`` makes of a session in its place, and give the answer that goes with it.
 
         Changes of one session take turns, in the order in which they came. Where another process was faster, ``change``
         is called again with the session as it is then. Nothing is cut off by a deadline once a commit has begun.
         """
-        turn = self._turns.setdefault(id_, asyncio.Lock())
-        async with within_deadline():
-            await turn.acquire()
+        await self._turns.take(id_)
         try:
             for _ in range(_ATTEMPTS):
-                async with within_deadline():
+                with within_deadline():
                     session = await self.load(id_)
-                    after, answer = await change(session)
-                if after is None or await self.commit(after, session.revision):
-                    return answer
+                    made = await change(session)
+                if made.after is None or await self.commit(made.after, session.revision, made.position):
+                    return made.answer
         finally:
-            turn.release()
+            self._turns.give_back(id_)
         raise PlyConflict("others kept playing in this session; send the ply you expect", ply=session.ply)
 
     async def delete(self, id_: str) -> None:
         """Forget a session; UnknownSession if there is none."""
+        self._recent.forget(id_)
         if not await self._delete(id_):
             raise UnknownSession(f"no session is named {id_!r}")
 

@@ -1,15 +1,17 @@
 """Reads the moves of a request, checks them before any is queued, and gives what the network predicts along them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from model.games import Game, IllegalMove, Position
-from service.distribution import Distribution
+from service.distribution import Distribution, Float32
 from service.engine import Input
 from service.errors import BadMove
-from service.scheduler import Scheduler, Step
+from service.prefixes import DEPTH, Prefixes, Reached
+from service.scheduler import Read, Scheduler, Step
 
 
 @dataclass(slots=True)
@@ -56,24 +58,38 @@ class Line:
                 raise BadMove(f"{place}: {error}", **where, index=index, move=move) from None
             self.replay([move_id])
 
-    async def run(self, scheduler: Scheduler[Input], *, every: bool = True) -> None:
-        """Let the network read the moves; with ``every`` false only the last prediction is kept."""
-        steps = self._steps if every else [*(Step(step.input) for step in self._steps[:-1]), *self._steps[-1:]]
-        outcome = await scheduler.run(self.state, steps)
-        self.state = outcome.state
-        self.predictions = ([] if self.known is None else [self.known]) + outcome.answers
+    async def run(self, scheduler: Scheduler[Input], prefixes: Prefixes, *, every: bool = True) -> None:
+        """Let the network read the moves; with ``every`` false only the last prediction is kept.
 
-    async def read_each(self, scheduler: Scheduler[Input], read: Callable[[Any], Any]) -> list[Any]:
+        The beginning of a game is not read anew if another game began alike.
+        """
+        begins = self.known is None and self.legal_only
+        shared = prefixes.along(self.context, self.moves) if begins else []
+        left, opening = self._steps[len(shared) :], DEPTH - len(shared) if begins else 0
+        steps = [replace(step, shows=True) for step in left[:opening]]
+        steps += left[opening:] if every else [Step(step.input) for step in left[opening:-1]]
+        if not every:
+            steps += left[max(opening, len(left) - 1) :]
+        outcome = await scheduler.run(shared[-1].state if shared else self.state, steps)
+        if outcome.states:
+            reached = [Reached(*given) for given in zip(outcome.answers, outcome.states, strict=False)]
+            prefixes.keep(self.context, self.moves, len(shared), reached)
+        known = [self.known] if self.known is not None else [reached.prediction for reached in shared]
+        predictions = known + outcome.answers
+        self.state, self.predictions = outcome.state, predictions if every else predictions[-1:]
+
+    async def read_each(self, scheduler: Scheduler[Input], read: Read) -> list[Any]:
         """Give what ``read`` makes of each step on another engine; the line itself stays unread."""
         return (await scheduler.run(self.state, [Step(step.input, read) for step in self._steps])).answers
 
-    def surprisal(self) -> list[float]:
-        """Give −ln p of each move, as it was predicted before it was played."""
-        return [before.surprisal(move) for before, move in zip(self.predictions, self.moves, strict=False)]
+    def surprisal(self) -> Float32:
+        """Give −ln p of each move, float32 [moves], as it was predicted before it was played."""
+        pairs = zip(self.predictions, self.moves, strict=False)
+        return np.array([before.surprisal(move) for before, move in pairs], np.float32)
 
     def _read(self, token: int) -> None:
         candidates = self.position.legal() if self.legal_only else None
         if self.trace:
             self.positions.append(self.position.copy())
         seen = self.game.seen(self.context, self.position.player)
-        self._steps.append(Step(Input(token, seen, self.position.cells()), partial(Distribution.of, candidates)))
+        self._steps.append(Step(Input(token, seen, self.position.cells()), Distribution.of, candidates))

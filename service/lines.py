@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from model.games import encode_context
+from model.games import Position, encode_context
 from service.distribution import Distribution
 from service.errors import BadContext, ModelChanged
 from service.line import Line
 from service.metrics import sessions_rebuilt
 from service.models import Model, Models
-from service.positions import Positions
+from service.recent import Recent
 from service.sessions import Cache, Session
 
 Result = TypeVar("Result")
@@ -25,10 +24,9 @@ _LONG = 256
 class Lines:
     """Begins lines, resumes them where a session stands, and rebuilds what a session lost."""
 
-    def __init__(self, models: Models, positions: int) -> None:
-        """Take the models, and how many positions of running games are kept in memory."""
-        self._models = models
-        self._positions = Positions(positions)
+    def __init__(self, models: Models, recent: Recent) -> None:
+        """Take the models, and what is remembered of running games."""
+        self._models, self._recent = models, recent
 
     def begin(self, model: Model, context: Mapping[str, Any], **options: Any) -> Line:
         """Give the line at the start of a game; BadContext if the context is none of the game's."""
@@ -48,7 +46,7 @@ class Lines:
         if session.cache is not None and session.cache.graph == model.graph:
             return model, session
         line = await self.at(model, session, session.ply)
-        await line.run(model.scheduler)
+        await line.run(model.scheduler, model.prefixes)
         sessions_rebuilt.inc()
         return model, self.after(session, model, line)
 
@@ -66,26 +64,48 @@ class Lines:
         await on_thread_if_long(ply, line.replay, session.moves[:ply])
         return line
 
-    def resume(self, model: Model, session: Session) -> Line:
-        """Give the line that goes on where a session with a cache stands."""
+    def resume(self, model: Model, session: Session, *, take: bool = False) -> Line:
+        """Give the line that goes on where a session with a cache stands.
+
+        With ``take`` the line is for moves to be kept: what is remembered of the position is played on, not a copy.
+        """
         assert session.cache is not None
-        position = self._positions.at(model.game, session.moves)
+        position = self._recent.take(session) if take else self._copy(session)
+        if position is None:
+            position = model.game.new_position()
+            for move in session.moves:
+                position.play(move)
         known = Distribution(position.legal(), session.cache.next)
         ids = encode_context(model.game.context, session.context)
         return Line(model.game, ids, position, session.cache.state, known)
 
+    def _copy(self, session: Session) -> Position | None:
+        position = self._recent.position(session)
+        return None if position is None else position.copy()
+
+    def give_back(self, session: Session, line: Line) -> None:
+        """Remember the position of a line in which nothing was played after all."""
+        if not line.moves:
+            self._recent.keep(session, line.position)
+
     def after(self, session: Session, model: Model, line: Line) -> Session:
         """Give a session after a line that was read: it resumed where the session stood, or began at the start."""
-        moves, surprisal = tuple(line.moves), np.array(line.surprisal(), np.float32)
+        moves, surprisal = tuple(line.moves), line.surprisal()
         if line.known is not None:
             assert session.cache is not None
             moves, surprisal = session.moves + moves, np.concatenate([session.cache.surprisal, surprisal])
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
-        return replace(session, version=model.version, moves=moves, cache=cache)
-
-    def advance(self, model: Model, before: Session, after: Session, line: Line) -> None:
-        """Keep the position at which a line ended for the session's next moves."""
-        self._positions.advance(model.game, before.moves, after.moves, line.position)
+        return Session(
+            session.id,
+            session.model,
+            model.version,
+            session.vocabulary,
+            session.context,
+            moves,
+            session.revision,
+            session.used,
+            cache,
+        )
 
 
 async def on_thread_if_long(plies: int, function: Callable[..., Result], *arguments: object) -> Result:

@@ -12,6 +12,11 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 sessions_rebuilt = Counter("nextply_sessions_rebuilt", "Sessions whose state was computed again from their moves")
 sessions_forgotten = Counter("nextply_sessions_forgotten", "Sessions that lost their state, or all of them", ["what"])
+opening_steps = Counter(
+    "nextply_opening_steps",
+    "Steps at the beginnings of games, taken by the network or shared with an earlier game",
+    ["how"],
+)
 
 
 def scrape() -> bytes:

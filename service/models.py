@@ -13,9 +13,14 @@ from model.games import Game
 from service.engine import Engine, Input
 from service.errors import UnknownModel
 from service.gates import Gates
+from service.prefixes import Prefixes
 from service.scheduler import Scheduler
 
 _log = logging.getLogger("nextply")
+# Rows that go through an engine without a way to its thread and back.
+FEW = 2
+# What the beginnings of games that a model remembers may take.
+_BYTES_OF_PREFIXES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,18 @@ class Model:
     """SHA-256 of its graph."""
     gates: Gates | None
     """None if it was exported without them."""
+    prefixes: Prefixes
 
     @classmethod
     def load(cls, folder: Path, max_batch: int, max_queue: int) -> "Model":
         """Load a folder; ArtifactError if it cannot be served."""
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
-        scheduler = Scheduler(engine, max_batch, max_queue)
+        scheduler = Scheduler(engine, max_batch, max_queue, few=FEW)
         gates = Gates(artifact, scheduler) if artifact.manifest.gates else None
         graph = artifact.manifest.sha256[artifact.graph.name]
-        return cls(artifact.manifest, artifact.game, engine, scheduler, graph, gates)
+        prefixes = Prefixes(_BYTES_OF_PREFIXES)
+        return cls(artifact.manifest, artifact.game, engine, scheduler, graph, gates, prefixes)
 
     @property
     def name(self) -> str:
@@ -111,7 +118,7 @@ class Models:
         if version not in self._models.get(name, {}):
             # Another process may have loaded it already, and this one would take the session back to an older one.
             await self.reload()
-        return self.get(f"{name}/{version}" if version in self._models.get(name, {}) else name)
+        return self._models.get(name, {}).get(version) or self.get(name)
 
     async def reload(self) -> Changes:
         """Load what is new or changed in the folder and drop what is gone; what runs on a dropped model finishes.

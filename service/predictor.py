@@ -7,7 +7,7 @@ from typing import Any
 from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadContext, BadMove, PlyConflict, Problem
-from service.keeper import Keeper, new_id, now
+from service.keeper import Change, Keeper, new_id, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
@@ -28,10 +28,10 @@ class Predictor:
         model = self._models.get(request.model)
         sequences = [(s, {}) if isinstance(s, list) else (s.moves, s.context) for s in request.sequences]
         plies = check_sequences([len(moves) for moves, _ in sequences], self._settings)
-        async with within_deadline():
+        with within_deadline():
             lines = await on_thread_if_long(plies, self._read, model, request, sequences)
             every = request.score or request.each_ply
-            await _all(line.run(model.scheduler, every=every) for line in lines)
+            await _all(line.run(model.scheduler, model.prefixes, every=every) for line in lines)
             predictions = await on_thread_if_long(plies, answers.predictions, request, lines)
         return {"model": answers.model_id(model), "predictions": predictions}
 
@@ -49,26 +49,25 @@ class Predictor:
             revision=0,
             used=now(),
         )
-        async with within_deadline():
+        with within_deadline():
             line = self._lines.begin(model, request.context)
             await on_thread_if_long(len(request.moves), line.play, request.moves)
-            await line.run(model.scheduler)
+            await line.run(model.scheduler, model.prefixes)
         session = self._lines.after(new, model, line)
-        await self._keeper.add(session)
-        self._lines.advance(model, new, session, line)
-        return answers.created(session, model, line, request.top_k)
+        answer = answers.created(session, model, line, request.top_k)
+        await self._keeper.add(session, line.position)
+        return answer
 
     async def play(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes."""
 
-        async def change(session: Session) -> tuple[Session | None, schemas.MovesAnswer]:
+        async def change(session: Session) -> Change[schemas.MovesAnswer]:
             if request.ply not in (None, session.ply):
-                return None, await self._repeat(session, request)
+                return Change(None, await self._repeat(session, request))
             model, alive = await self._lines.alive(session)
-            line = await self._played(model, alive, request)
+            line = await self._played(model, alive, request, take=len(request.moves) == 1)
             after = self._lines.after(alive, model, line)
-            self._lines.advance(model, alive, after, line)
-            return after, answers.played(session, model, line, request)
+            return Change(after, answers.played(session, model, line, request), line.position)
 
         return await self._keeper.change(id_, change)
 
@@ -91,7 +90,7 @@ class Predictor:
         model, session, alive = await self._looked_at(id_)
         if request.ply not in (None, session.ply):
             raise PlyConflict.at(session.id, session.ply, believed=request.ply)
-        async with within_deadline():
+        with within_deadline():
             line = await self._played(model, alive, request)
         return answers.played(session, model, line, request)
 
@@ -99,7 +98,7 @@ class Predictor:
         """Give a session as it stands."""
         model, session, alive = await self._looked_at(id_)
         line = self._lines.resume(model, alive)
-        await line.run(model.scheduler)
+        await line.run(model.scheduler, model.prefixes)
         return answers.session(session, alive, model, line, top_k)
 
     async def delete(self, id_: str) -> None:
@@ -108,18 +107,24 @@ class Predictor:
 
     async def _looked_at(self, id_: str) -> tuple[Model, Session, Session]:
         """Give the model that serves a session, the session as it was kept, and as it is with its cache."""
-        async with within_deadline():
+        with within_deadline():
             session = await self._keeper.load(id_)
             model, alive = await self._lines.alive(session)
         await self._keeper.touch(session, alive)
         return model, session, alive
 
-    async def _played(self, model: Model, session: Session, request: requests.MovesRequest) -> Line:
-        """Give the line of a request's moves from where a session with a cache stands, read."""
+    async def _played(
+        self, model: Model, session: Session, request: requests.MovesRequest, *, take: bool = False
+    ) -> Line:
+        """Give the line of a request's moves from where a session with a cache stands, read; see ``Lines.resume``."""
         check_moves(session.ply + len(request.moves), self._settings)
-        line = self._lines.resume(model, session)
-        await on_thread_if_long(len(request.moves), line.play, request.moves)
-        await line.run(model.scheduler)
+        line = self._lines.resume(model, session, take=take)
+        try:
+            await on_thread_if_long(len(request.moves), line.play, request.moves)
+        except BadMove:
+            self._lines.give_back(session, line)
+            raise
+        await line.run(model.scheduler, model.prefixes)
         return line
 
     async def _repeat(self, session: Session, request: requests.MovesRequest) -> schemas.MovesAnswer:
@@ -136,7 +141,7 @@ class Predictor:
             raise PlyConflict.at(session.id, session.ply, believed=before) from None
         if tuple(line.moves) != session.moves[:after]:
             raise PlyConflict.at(session.id, session.ply, believed=before)
-        await line.run(model.scheduler)
+        await line.run(model.scheduler, model.prefixes)
         return answers.played(session, model, line, request)
 
     def _read(
@@ -165,7 +170,3 @@ async def _all(runs: Iterable[Coroutine[Any, Any, None]]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _conflict(session: Session, believed: int) -> PlyConflict:
-    return PlyConflict(f"session {session.id!r} is at ply {session.ply}, not {believed}", ply=session.ply)

@@ -13,34 +13,49 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy.typing as npt
+
 from service.errors import EngineFailed, Overloaded
 from service.pace import Pace
 
 Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
+Rows = npt.NDArray[Any]
 
 
 class Steps(Protocol[Input_contra]):
     """What the scheduler needs of an engine."""
 
-    def step(self, inputs: Sequence[Input_contra], states: Sequence[bytes]) -> tuple[Any, list[bytes]]:
-        """Give an output and a new state for every row."""
+    def step(self, inputs: Sequence[Input_contra], states: Sequence[bytes]) -> tuple[Rows, list[bytes]]:
+        """Give a row of output and a new state for every row."""
+
+
+# Makes answers of what their steps are about, one a row, and of the rows that the engine gave for them.
+Read = Callable[[Sequence[Any], Rows], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[Input]):
-    """One step of a job; ``read`` makes an answer of the step's output, None wants none."""
+    """One step of a job; ``read`` makes an answer of its output and of what it is ``about``, None wants none.
+
+    Steps of one tick with the same ``read`` are read together, and no answer may depend on the others. The state after
+    a step is given if it ``shows`` it.
+    """
 
     input: Input
-    read: Callable[[Any], Any] | None = None
+    read: Read | None = None
+    about: Any = None
+    shows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job gave: the answers of the steps that were read, in order, and the state after the last step."""
+    """What a job gave: the answers of the steps that were read and the states of those that show them, in order."""
 
     answers: list[Any]
     state: bytes
+    """After the last step."""
+    states: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +64,7 @@ class _Job(Generic[Input]):
     state: bytes
     done: asyncio.Future[Outcome]
     answers: list[Any] = field(default_factory=list)
+    states: list[bytes] = field(default_factory=list)
     taken: int = 0
     failure: Exception | None = None
 
@@ -60,24 +76,23 @@ class _Job(Generic[Input]):
     def left(self) -> int:
         return len(self.steps) - self.taken
 
-    def take(self, output: Any, state: bytes) -> None:
-        """Take what the engine gave; a reader that fails is this job's failure, and no other's."""
-        try:
-            if self.step.read is not None:
-                self.answers.append(self.step.read(output))
-        except Exception as error:
-            self.failure = error
-        self.state = state
-
 
 class Scheduler(Generic[Input]):
     """Continuous batching over one engine, whose steps run on a thread of their own."""
 
     def __init__(
-        self, engine: Steps[Input], max_batch: int, max_queue: int, thread: ThreadPoolExecutor | None = None
+        self,
+        engine: Steps[Input],
+        max_batch: int,
+        max_queue: int,
+        thread: ThreadPoolExecutor | None = None,
+        few: int = 0,
     ) -> None:
-        """Take the engine, the most rows of a tick and the most steps that may wait."""
-        self._engine, self._max_batch, self._max_queue = engine, max_batch, max_queue
+        """Take the engine, the most rows of a tick and the most steps that may wait.
+
+        A tick of ``few`` rows or fewer runs where it is asked for: the way to the thread and back would take longer.
+        """
+        self._engine, self._max_batch, self._max_queue, self._few = engine, max_batch, max_queue, few
         self._waiting: deque[_Job[Input]] = deque()
         self._queued = 0
         self._pace = Pace()
@@ -117,7 +132,12 @@ class Scheduler(Generic[Input]):
         while batch := self._next_batch():
             begun = time.monotonic()
             try:
-                await loop.run_in_executor(self._thread, self._tick, batch)
+                if len(batch) <= self._few:
+                    self._tick(batch)
+                    # A long job must not keep the loop from what else there is to do.
+                    await asyncio.sleep(0)
+                else:
+                    await loop.run_in_executor(self._thread, self._tick, batch)
             except Exception as error:
                 for job in batch:
                     if not job.done.done():
@@ -136,10 +156,18 @@ class Scheduler(Generic[Input]):
         return batch
 
     def _tick(self, batch: list[_Job[Input]]) -> None:
-        """Run on the thread: one step of every job, and the answers that are read from it."""
-        outputs, states = self._engine.step([job.step.input for job in batch], [job.state for job in batch])
-        for job, output, state in zip(batch, outputs, states, strict=True):
-            job.take(output, state)
+        """Take one step of every job, and read the answers from it."""
+        steps = [job.step for job in batch]
+        outputs, states = self._engine.step([step.input for step in steps], [job.state for job in batch])
+        readers: dict[Read, list[int]] = {}
+        for row, step in enumerate(steps):
+            batch[row].state = states[row]
+            if step.shows:
+                batch[row].states.append(states[row])
+            if step.read is not None:
+                readers.setdefault(step.read, []).append(row)
+        for read, rows in readers.items():
+            _read(read, [batch[row] for row in rows], outputs if len(rows) == len(batch) else outputs[rows])
 
     def _settle(self, batch: list[_Job[Input]]) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
@@ -153,7 +181,22 @@ class Scheduler(Generic[Input]):
             elif job.left:
                 self._waiting.append(job)
             else:
-                job.done.set_result(Outcome(job.answers, job.state))
+                job.done.set_result(Outcome(job.answers, job.state, job.states))
+
+
+def _read(read: Read, jobs: list[_Job[Input]], outputs: Rows) -> None:
+    """Read the answers of jobs; one that cannot be read is its job's failure, and no other's."""
+    try:
+        answers = read([job.step.about for job in jobs], outputs)
+    except Exception as error:
+        if len(jobs) == 1:
+            jobs[0].failure = error
+            return
+        for row, job in enumerate(jobs):
+            _read(read, [job], outputs[row : row + 1])
+    else:
+        for job, answer in zip(jobs, answers, strict=True):
+            job.answers.append(answer)
 
 
 def _failure(error: Exception) -> EngineFailed:

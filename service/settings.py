@@ -93,7 +93,9 @@ class Settings(BaseSettings):
     request_timeout_ms: int = Field(
         30_000, ge=1, description="the most a request may take; its header Request-Timeout-Ms may ask for less"
     )
-    positions: int = Field(4096, ge=0, description="running games whose position is kept in memory, to not replay it")
+    positions: int = Field(
+        4096, ge=0, description="running games that a worker remembers, to not read and replay them at every move"
+    )
     drain_delay: float = Field(
         0, ge=0, description="seconds in which a stop goes on serving with readiness off, so that balancers look away"
     )

@@ -255,9 +255,8 @@ async def test_a_header_may_shorten_the_time_of_a_request_and_not_lengthen_it(he
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         begun = asyncio.get_running_loop().time()
-        with pytest.raises(DeadlinePassed) as passed:
-            async with within_deadline():
-                await asyncio.sleep(60)
+        with pytest.raises(DeadlinePassed) as passed, within_deadline():
+            await asyncio.sleep(60)
         assert asyncio.get_running_loop().time() - begun >= 0.9 * allowed / 1000
         problems.append(passed.value)
 
@@ -270,29 +269,28 @@ async def test_a_deadline_is_shared_by_all_that_a_task_does_after_it_began():
     begin_deadline(30)
 
     async def wait() -> None:
-        async with within_deadline():
+        with within_deadline():
             await asyncio.sleep(60)
 
     for work in (wait, lambda: asyncio.create_task(wait())):
         with pytest.raises(DeadlinePassed):
             await work()
     begin_deadline(60_000)
-    async with within_deadline():
+    with within_deadline():
         await asyncio.sleep(0.01)
 
 
 async def test_a_task_without_a_deadline_has_all_the_time_it_needs():
     begin_deadline(1)
     begin_deadline(None)
-    async with within_deadline():
+    with within_deadline():
         await asyncio.sleep(0.05)
 
 
 async def test_a_time_limit_of_somebody_else_is_not_taken_for_the_deadline():
     begin_deadline(60_000)
-    with pytest.raises(TimeoutError):
-        async with within_deadline():
-            raise TimeoutError("the store's")
+    with pytest.raises(TimeoutError), within_deadline():
+        raise TimeoutError("the store's")
 
 
 async def send(client: Client, path: str, body: Any, milliseconds: int) -> Any:
@@ -320,6 +318,7 @@ async def test_what_does_not_fit_into_the_queue_is_refused_and_not_applied(
         free.wait()
         return step(*arguments)
 
+    monkeypatch.setattr("service.models.FEW", 0)
     async with serving(Settings(artifacts=artifacts, store="memory", max_queue=100)) as client:
         await client.ok("POST", "/sessions", {"session": "game", "model": "colours"})
         monkeypatch.setattr(Engine, "step", held)

@@ -48,6 +48,9 @@ class Store(MemoryStore):
         with self.lock:
             return super().load_many(ids)
 
+    def has(self, session: Session) -> bool:
+        return not self.broken and super().has(session)
+
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         self.commits += len(commits)
         return super().commit_many(commits)

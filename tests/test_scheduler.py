@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.errors import EngineFailed, Overloaded
@@ -26,20 +27,28 @@ class Engine:
         self.free = threading.Event()
         self.free.set()
 
-    def step(self, inputs: Sequence[int], states: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+    def step(self, inputs: Sequence[int], states: Sequence[bytes]) -> tuple[np.ndarray, list[bytes]]:
         self.ticks.append(list(inputs))
         self.begun.release()
         self.free.wait()
         if min(inputs) < 0:
             raise RuntimeError("the engine is on fire")
-        return [2 * value for value in inputs], [s + bytes([v]) for v, s in zip(inputs, states, strict=True)]
+        return np.array(inputs) * 2, [s + bytes([v]) for v, s in zip(inputs, states, strict=True)]
 
     def tick_of(self, value: int) -> int:
         return next(number for number, tick in enumerate(self.ticks) if value in tick)
 
 
+def read_all(_: Sequence[Any], outputs: np.ndarray) -> list[int]:
+    return outputs.tolist()
+
+
+def with_what_it_is_about(abouts: Sequence[Any], outputs: np.ndarray) -> list[tuple[Any, int]]:
+    return list(zip(abouts, outputs.tolist(), strict=True))
+
+
 def steps_of(*values: int) -> list[Step[int]]:
-    return [Step(value, lambda output: output) for value in values]
+    return [Step(value, read_all) for value in values]
 
 
 @pytest.fixture
@@ -79,8 +88,8 @@ def test_a_job_gets_its_answers_in_order_and_its_last_state(scheduler, engine, c
 
 def test_only_steps_that_are_read_are_answered(scheduler, caplog):
     async def test() -> None:
-        steps = [Step(1), Step(2, str), Step(3), Step(4, float)]
-        assert (await scheduler.run(b"", steps)).answers == ["4", 8.0]
+        steps = [Step(1), Step(2, read_all), Step(3), Step(4, with_what_it_is_about, "eight")]
+        assert (await scheduler.run(b"", steps)).answers == [4, ("eight", 8)]
 
     run(test(), caplog)
 
@@ -108,6 +117,30 @@ def test_ticks_are_full_while_enough_jobs_wait_and_never_fuller(scheduler, engin
     async def test() -> None:
         await asyncio.gather(*(scheduler.run(b"", steps_of(1, 2, 3)) for _ in range(10)))
         assert [len(tick) for tick in engine.ticks] == [4, 4, 4, 4, 4, 4, 4, 2]
+
+    run(test(), caplog)
+
+
+def test_a_tick_of_few_rows_runs_where_it_is_asked_for_and_lets_others_join(engine, caplog):
+    threads: list[threading.Thread] = []
+
+    def read(_: Sequence[Any], outputs: np.ndarray) -> list[int]:
+        threads.append(threading.current_thread())
+        return outputs.tolist()
+
+    async def test() -> None:
+        scheduler = Scheduler(engine, max_batch=4, max_queue=MAX_QUEUE, few=1)
+        long = asyncio.create_task(scheduler.run(b"", [Step(1, read)] * 20))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert 0 < len(engine.ticks) < 10
+        assert (await scheduler.run(b"", steps_of(5))).answers == [10]
+        assert len(engine.ticks) < 15
+        assert (await long).answers == [2] * 20
+        on_loop = [thread is threading.current_thread() for thread in threads]
+        assert on_loop == [len(tick) == 1 for tick in engine.ticks]
+        assert not all(on_loop)
+        scheduler.close()
 
     run(test(), caplog)
 
@@ -198,16 +231,21 @@ def test_a_job_can_fail_at_its_last_step(scheduler, engine, caplog):
 
 
 def test_a_reader_that_fails_hurts_its_own_job_and_no_other(scheduler, engine, caplog):
-    def refuse(output: int) -> int:
-        raise ValueError(f"cannot read {output}")
+    reads: list[tuple[list[Any], list[int]]] = []
+
+    def read(abouts: Sequence[Any], outputs: np.ndarray) -> list[int]:
+        reads.append((list(abouts), outputs.tolist()))
+        if "bad" in abouts:
+            raise ValueError(f"cannot read {outputs[abouts.index('bad')]}")
+        return outputs.tolist()
 
     async def test() -> None:
-        bad = [Step(3, refuse), Step(4)]
-        jobs = [steps_of(1, 2), bad, steps_of(5, 6)]
+        jobs = [[Step(1, read, "good"), Step(2)], [Step(3, read, "bad"), Step(4)], [Step(5, read, "good"), Step(6)]]
         results = await asyncio.gather(*(scheduler.run(b"", job) for job in jobs), return_exceptions=True)
-        assert [result.answers for result in (results[0], results[2])] == [[2, 4], [10, 12]]
+        assert [result.answers for result in (results[0], results[2])] == [[2], [10]]
         assert isinstance(results[1], EngineFailed)
         assert str(results[1].__cause__) == "cannot read 6"
+        assert reads[0] == (["good", "bad", "good"], [2, 6, 10])
         assert engine.ticks == [[1, 3, 5], [2, 6]]
         assert (await scheduler.run(b"", steps_of(8))).answers == [16]
 
@@ -231,8 +269,8 @@ def test_everything_cancelled_leaves_a_scheduler_that_works(scheduler, engine, c
 
 def test_nothing_of_a_job_is_kept_when_it_is_through(scheduler, caplog):
     class Reader:
-        def __call__(self, output: int) -> int:
-            return output
+        def __call__(self, _: Sequence[Any], outputs: np.ndarray) -> list[int]:
+            return outputs.tolist()
 
     async def test() -> None:
         reader, leaver = Reader(), Reader()
@@ -300,8 +338,8 @@ def test_a_job_of_any_length_is_taken_if_no_other_waits(scheduler, engine, caplo
 
 
 def test_what_is_through_or_failed_or_left_makes_room(scheduler, engine, caplog):
-    def refuse(output: int) -> int:
-        raise ValueError(f"cannot read {output}")
+    def refuse(_: Sequence[Any], outputs: np.ndarray) -> list[int]:
+        raise ValueError(f"cannot read {outputs}")
 
     async def test() -> None:
         for _ in range(3):

@@ -14,7 +14,7 @@ from model.games import TokenGame, load_game
 from service.app import create_app
 from service.engine import Engine
 from service.predictor import Predictor
-from service.sessions import Commit, Found, Limits, MemoryStore, Page
+from service.sessions import Commit, Found, Limits, MemoryStore, Page, Session
 from service.settings import Settings
 from tests.serving import (
     COLOURS,
@@ -325,7 +325,7 @@ async def test_a_failure_of_the_engine_applies_nothing_and_the_request_can_be_se
         problems = [
             read_problem(await play(client, ["e5"], ply=1)),
             await client.problem("POST", "/predict", {"sequences": [["e4"], ["d4", "d5"]]}),
-            await client.problem("POST", "/sessions", {"session": "other"}),
+            await client.problem("POST", "/sessions", {"session": "other", "moves": ["a4"]}),
         ]
     assert {(problem["status"], problem["code"]) for problem in problems} == {(503, "engine_failed")}
     assert "out of order" not in str(problems)
@@ -347,6 +347,10 @@ class BreakableStore(MemoryStore):
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         self._check()
         return super().load_many(ids)
+
+    def has(self, session: Session) -> bool:
+        self._check()
+        return super().has(session)
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         self._check()

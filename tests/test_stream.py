@@ -37,6 +37,12 @@ def process(artifacts: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.fixture(autouse=True)
+def engine_on_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every step on the engine's thread, where a test can hold it."""
+    monkeypatch.setattr("service.models.FEW", 0)
+
+
 @pytest.fixture
 async def http(process: Process) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=process.url) as client:
@@ -502,7 +508,12 @@ async def test_a_commit_that_has_begun_is_finished_for_a_client_that_leaves(
         await held.reached()
         await wire.hang_up()
         held.release()
-        assert (await http.get("/sessions/game")).json()["moves"] == ["e2e4"]
+        played: list[str] = []
+        async with asyncio.timeout(10):
+            while not played:
+                await asyncio.sleep(0.01)
+                played = (await http.get("/sessions/game")).json()["moves"]
+        assert played == ["e2e4"]
 
 
 async def test_a_client_that_does_not_read_its_answers_is_not_read_from(app: FastAPI):

@@ -89,6 +89,7 @@ class ChessPosition:
         self.ply = 0
         self._last: tuple[int, int] | None = None
         self._cells: bytes | None = None
+        self._legal: list[int] | None = None
 
     @property
     def player(self) -> int:
@@ -104,14 +105,15 @@ class ChessPosition:
             if not resumed.is_terminal():
                 self._state = resumed
         self._last = _SOURCE[move_id] ^ 56, _DESTINATION[move_id] ^ 56
-        self._cells = None
+        self._cells = self._legal = None
         self.ply += 1
 
     def legal(self) -> list[int]:
         """Give the ids of the legal moves."""
-        if self._state.is_terminal():
-            return []
-        return [_ID[action] for action in self._state.legal_actions()]
+        if self._legal is None:
+            actions = [] if self._state.is_terminal() else self._state.legal_actions()
+            self._legal = [_ID[action] for action in actions]
+        return self._legal
 
     def cells(self) -> bytes:
         """Give 64 codes, the player's own first rank first."""

@@ -19,6 +19,7 @@ from service.sessions.session import (
     Page,
     Session,
     StoreError,
+    is_of,
     read,
 )
 
@@ -66,6 +67,12 @@ class LmdbStore:
             keys = [id_.encode() for id_ in ids]
             records = [(_get(transaction, key, self._logs), _get(transaction, key, self._caches)) for key in keys]
         return [_read(id_, log, cache) for id_, (log, cache) in zip(ids, records, strict=True)]
+
+    def has(self, session: Session) -> bool:
+        """Say whether a session is still as it was given or kept; nothing of it is copied."""
+        key = session.id.encode()
+        with self._env.begin(buffers=True) as transaction:
+            return is_of(session, transaction.get(key, db=self._logs), transaction.get(key, db=self._caches))
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""

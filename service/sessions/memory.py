@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from service.sessions.session import REVISION, Commit, Forgotten, Found, Limits, Page, Session, read
+from service.sessions.session import REVISION, Commit, Forgotten, Found, Limits, Page, Session, is_of, read
 from service.sessions.watchers import Watchers
 
 
@@ -22,6 +22,11 @@ class MemoryStore:
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
         return [read(id_, *self._records.get(id_, (None, None)), gone=id_ in self._gone) for id_ in ids]
+
+    def has(self, session: Session) -> bool:
+        """Say whether a session is still as it was given or kept."""
+        log, cache = self._records.get(session.id, (None, None))
+        return is_of(session, log, cache)
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""

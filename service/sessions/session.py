@@ -1,6 +1,7 @@
 """What a session is and how it is kept: the log, and apart from it what can be rebuilt from the log."""
 
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,8 +13,11 @@ import orjson
 FORMAT = 2
 # Stores compare and index records without reading them whole, so these places belong to the format.
 REVISION, USED = slice(8, 16), slice(16, 24)
+CACHED_REVISION = slice(32, 40)
 _LOG = struct.Struct("<BBHIQQ8s")
 _CACHE = struct.Struct("<32sQII")
+# Type codes of move ids, by their bytes.
+_MOVES = {2: "H", 4: "I"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,17 @@ class Session:
         """How many moves were played."""
         return len(self.moves)
 
+    def used_at(self, moment: int, revision: int) -> "Session":
+        """Give this session as it was used last, at a moment and as a revision."""
+        # `replace` would take longer than all else that is done for a move in Python but the rules.
+        return Session(
+            self.id, self.model, self.version, self.vocabulary, self.context, self.moves, revision, moment, self.cache
+        )
+
     def pack(self) -> tuple[bytes, bytes | None]:
         """Give the record of the log, and of the cache if there is one."""
         head = orjson.dumps([self.model, self.version, self.context])
-        moves = np.array(self.moves, np.uint16 if max(self.moves, default=0) < 1 << 16 else np.uint32)
+        moves = _pack_moves(self.moves)
         sizes, vocabulary = (moves.itemsize, len(head), len(self.moves)), bytes.fromhex(self.vocabulary)
         log = _LOG.pack(FORMAT, *sizes, self.revision, self.used, vocabulary)
         return log + head + moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
@@ -88,12 +99,19 @@ class Session:
             raise ValueError("session record that is cut short")
         _, move_size, head_size, plies, revision, used, vocabulary = _LOG.unpack_from(log)
         moves_at = _LOG.size + head_size
-        if move_size not in {2, 4} or len(log) != moves_at + plies * move_size:
+        if move_size not in _MOVES or len(log) != moves_at + plies * move_size:
             raise ValueError("session record that is not whole")
         model, version, context = orjson.loads(log[_LOG.size : moves_at])
-        moves = tuple(np.frombuffer(log[moves_at:], f"<u{move_size}").tolist())
+        moves = tuple(array(_MOVES[move_size], log[moves_at:]))
         kept = None if cache is None else Cache.unpack(cache, revision)
         return cls(id_, model, version, vocabulary.hex(), context, moves, revision, used, kept)
+
+
+def _pack_moves(moves: Sequence[int]) -> "array[int]":
+    try:
+        return array("H", moves)
+    except OverflowError:
+        return array("I", moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,14 @@ def read(id_: str, log: bytes | None, cache: bytes | None, *, gone: bool = False
         return Session.unpack(id_, log, cache)
     except ValueError as error:
         return Unreadable(str(error))
+
+
+def is_of(session: Session, log: bytes | memoryview | None, cache: bytes | memoryview | None) -> bool:
+    """Say whether records are of the very revision of a session, and have a cache if it has one."""
+    revision = session.revision.to_bytes(8, "little")
+    if log is None or log[REVISION] != revision:
+        return False
+    return (session.cache is None) == (cache is None or cache[CACHED_REVISION] != revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +189,20 @@ class StoreError(Exception):
 class SessionStore(Protocol):
     """Where sessions live.
 
-    Any thread may call, one at a time; only ``watch``, and what it gives, may be called while another call runs.
+    Any thread may call, one at a time; only ``has``, ``watch`` and what that gives may be called while another call
+    runs.
     What goes wrong raises: StoreError where the store cannot be reached, else the error of what it is built on. Whether
     a commit that raised was kept is known by loading.
     """
 
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
+
+    def has(self, session: Session) -> bool:
+        """Say whether a session that was loaded or kept before is still what ``load_many`` would give, its cache too.
+
+        It takes microseconds and may be called while another call runs. A store that cannot know so quickly says no.
+        """
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept. Later items see earlier ones."""

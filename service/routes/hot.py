@@ -1,0 +1,91 @@
+"""Reads the requests that come most often and answers them without FastAPI, which would take longer than all the rest.
+
+The routes are FastAPI's all the same: it describes them, and it gets every request that is not quite as described, to
+say what is wrong. So nothing is decided here that is not decided there.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import requests
+from service.errors import Problem
+from service.predictor import Predictor
+from service.routes import failures
+
+_log = logging.getLogger("nextply")
+_MOVES = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})/moves")
+
+Answer = Callable[[Any], Awaitable[Mapping[str, Any]]]
+
+
+class HotRoutes:
+    """An ASGI layer that plays moves, in one session or in many, and predicts."""
+
+    def __init__(self, app: ASGIApp, predictor: Predictor, limit: int) -> None:
+        """Take the application behind this layer, and the most bytes of a body."""
+        self._app, self._predictor, self._limit = app, predictor, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        found = self._find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None or not self._is_plain(scope):
+            await self._app(scope, receive, send)
+            return
+        read: list[Message] = [await receive()]
+        while read[-1].get("more_body", False):
+            read.append(await receive())
+        kind, answer = found
+        try:
+            request = kind.model_validate_json(b"".join(message.get("body", b"") for message in read))
+        except ValidationError:
+            await self._app(scope, _again(read, receive), send)
+            return
+        try:
+            body = orjson.dumps(await answer(request))
+        except Problem as problem:
+            await failures.of_problem(problem)(scope, receive, send)
+        except Exception:
+            _log.exception("a request to %s could not be answered", scope["path"])
+            await failures.of_bug()(scope, receive, send)
+        else:
+            headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    def _find(self, path: str) -> tuple[type[requests.Request], Answer] | None:
+        """Give what a request to a path looks like, and what answers it."""
+        if moves := _MOVES.fullmatch(path):
+            return requests.MovesRequest, partial(self._predictor.play, moves[1])
+        if path == "/steps":
+            return requests.StepsRequest, self._predictor.steps
+        if path == "/predict":
+            return requests.PredictRequest, self._predictor.predict
+        return None
+
+    def _is_plain(self, scope: Scope) -> bool:
+        """Say whether a body is JSON and declared to be no longer than allowed."""
+        json, length = False, self._limit + 1
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                json = value == b"application/json"
+            elif name == b"content-length" and value.isdigit():
+                length = int(value[:20])
+        return json and length <= self._limit
+
+
+def _again(read: list[Message], receive: Receive) -> Receive:
+    """Give messages that were read once more, and what comes after them."""
+    left = iter(read)
+
+    async def received() -> Message:
+        message = next(left, None)
+        return await receive() if message is None else message
+
+    return received

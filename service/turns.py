@@ -1,0 +1,42 @@
+"""Lets those who change the same thing take turns, in the order in which they came."""
+
+import asyncio
+from collections import deque
+
+from service.deadline import within_deadline
+from service.errors import DeadlinePassed
+
+
+class Turns:
+    """One turn at a time for every key. A key that nobody wants costs nothing."""
+
+    def __init__(self) -> None:
+        """Begin with nobody waiting."""
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, key: str) -> None:
+        """Wait for the turn of a key, until the deadline; who took it gives it back."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = deque()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            with within_deadline():
+                await turn
+        except (asyncio.CancelledError, DeadlinePassed):
+            if turn.done() and not turn.cancelled():
+                # It was given in the moment in which its taker left.
+                self.give_back(key)
+            raise
+
+    def give_back(self, key: str) -> None:
+        """End a turn; the next who waits has it."""
+        waiting = self._waiting[key]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[key]
