@@ -37,14 +37,14 @@ class Distribution:
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Give id and probability of the likeliest moves, likeliest first; equals come in the candidates' order."""
-        surprisal = -self.log_p
-        if count < len(surprisal) > _FEW:
-            (likely,) = (surprisal <= np.partition(surprisal, count - 1)[count - 1]).nonzero()
-            order = likely[np.argsort(surprisal[likely], kind="stable")[:count]]
-        else:
-            order = np.argsort(surprisal, kind="stable")[:count]
-        probabilities = np.exp(self.log_p[order].astype(np.float64)).tolist()
-        indices = order.tolist()
+        log_p, likely = self.log_p, None
+        if count < len(log_p) > _FEW:
+            (likely,) = (log_p >= np.partition(log_p, -count)[-count]).nonzero()
+            log_p = log_p[likely]
+        order = np.argsort(-log_p, kind="stable")[:count]
+        log_p = log_p[order]
+        indices = (order if likely is None else likely[order]).tolist()
+        probabilities = np.exp(log_p.astype(np.float64)).tolist()
         moves = indices if self.moves is None else [self.moves[index] for index in indices]
         return list(zip(moves, probabilities, strict=True))
 

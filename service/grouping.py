@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 class Group(Generic[Item, Result]):
-    """Groups calls to a function of many items, which runs on ``executor``."""
+    """Groups calls to a function of many items, which runs on ``executor``, or in the event loop if there is none."""
 
-    def __init__(self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor) -> None:
-        """Take a function that gives one result per item, in order."""
+    def __init__(self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None) -> None:
+        """Take a function that gives one result per item, in order; without an executor it must not wait."""
         self._call, self._executor = call, executor
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -33,8 +33,12 @@ class Group(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting, []
+            items = [item for item, _ in group]
             try:
-                results = await loop.run_in_executor(self._executor, self._call, [item for item, _ in group])
+                if self._executor is None:
+                    results = self._call(items)
+                else:
+                    results = await loop.run_in_executor(self._executor, self._call, items)
                 settled = list(zip(group, results, strict=True))
             except Exception as error:
                 for _, future in group:

@@ -46,9 +46,10 @@ class Keeper:
         self._touched = min(_TOUCHED, settings.state_ttl * 1000 // 2)
         self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._load = Group(store.load_many, self._thread)
-        self._commit = Group(store.commit_many, self._thread)
-        self._delete = Group(store.delete_many, self._thread)
+        thread = None if store.quick else self._thread
+        self._load = Group(store.load_many, thread)
+        self._commit = Group(store.commit_many, thread)
+        self._delete = Group(store.delete_many, thread)
 
     def close(self) -> None:
         """Finish what the store is doing."""

@@ -494,6 +494,8 @@ async def test_a_commit_that_has_begun_is_finished_for_a_client_that_leaves(
     held = Held()
 
     class Slow(MemoryStore):
+        quick = False
+
         def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
             if commits[0].expected is None:
                 return super().commit_many(commits)

@@ -69,6 +69,15 @@ _NAMES = tuple(
     for source, destination, kind in _MOVES.values()
 )
 
+# UCI of each id for White and for Black, but for a queen's promotion, which the board tells.
+_WRITTEN = tuple(
+    tuple(
+        _cell(source ^ flip) + _cell(destination ^ flip) + ("" if kind.startswith("O") else kind)
+        for source, destination, kind in _MOVES.values()
+    )
+    for flip in (0, 56)
+)
+
 _UCI = re.compile(r"([a-h][1-8])([a-h][1-8])([qrbn]?)")
 _SAN = re.compile(r"([KQRBN]?)([a-h]?)([1-8]?)[-x]?([a-h][1-8])(?:=?([QRBN]))?[+#]?[!?]{0,2}")
 _CASTLING = re.compile(r"([O0]-[O0](?:-[O0])?)[+#]?[!?]{0,2}")
@@ -196,13 +205,8 @@ class ChessPosition:
         return twin
 
     def _uci(self, move_id: int) -> str:
-        flip = 56 * self.player
-        source, destination, kind = _MOVES[_ACTION[move_id]]
-        if kind.startswith("O"):
-            kind = ""
-        elif not kind and destination >= 56 and self.cells()[source] == PAWN:
-            kind = "q"
-        return _cell(source ^ flip) + _cell(destination ^ flip) + kind
+        promotes = _DESTINATION[move_id] >= 56 and not _KIND[move_id] and self.cells()[_SOURCE[move_id]] == PAWN
+        return _WRITTEN[self.player][move_id] + ("q" if promotes else "")
 
 
 class Chess:

@@ -41,6 +41,7 @@ class LmdbStore:
     def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
         """Open or make the store; StoreError if the folder cannot be used."""
         self._limits = limits
+        self.quick = not fsync
         file = str(folder / "sessions.lmdb")
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,8 @@ from service.sessions.watchers import Watchers
 class MemoryStore:
     """A dict of records. Records are packed, as in every store, so that nothing depends on living in one process."""
 
+    quick = True
+
     def __init__(self, limits: Limits) -> None:
         """Begin empty."""
         self._limits = limits

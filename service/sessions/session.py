@@ -195,6 +195,10 @@ class SessionStore(Protocol):
     a commit that raised was kept is known by loading.
     """
 
+    @property
+    def quick(self) -> bool:
+        """Whether calls take microseconds, since they wait for no disk and no server."""
+
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
 

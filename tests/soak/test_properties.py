@@ -60,7 +60,7 @@ class Replay:
             token, position, state, surprisal = game.vocabulary.start, game.new_position(), engine.initial, 0.0
         seen = game.seen(encode_context(game.context, dict(context)), position.player)
         logits, states = engine.step([Input(token, seen, position.cells())], [state])
-        return position, Distribution.of(position.legal(), logits[0]), states[0], surprisal
+        return position, Distribution.of([position.legal()], logits)[0], states[0], surprisal
 
     def legal(self, model: str, moves: tuple[str, ...]) -> list[str]:
         """Give the moves that may be played after others."""
