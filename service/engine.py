@@ -3,8 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,7 @@ _TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _ROWS_OF_BOARDS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """What one step of one game reads: the move just played, the context and the board as the next player sees them."""
 
     token: int

@@ -5,8 +5,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from model.games import Position
 from service.deadline import within_deadline
@@ -26,8 +25,7 @@ _ATTEMPTS = 16
 _TOUCHED = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[Answer_co]):
+class Change(NamedTuple, Generic[Answer_co]):
     """What is made of a session: as it is to be kept, None if it stays as it is; and the answer that goes with it."""
 
     after: Session | None

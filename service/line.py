@@ -1,7 +1,7 @@
 """Reads the moves of a request, checks them before any is queued, and gives what the network predicts along them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Line:
         begins = self.known is None and self.legal_only
         shared = prefixes.along(self.context, self.moves) if begins else []
         left, opening = self._steps[len(shared) :], DEPTH - len(shared) if begins else 0
-        steps = [replace(step, shows=True) for step in left[:opening]]
+        steps = [step._replace(shows=True) for step in left[:opening]]
         steps += left[opening:] if every else [Step(step.input) for step in left[opening:-1]]
         if not every:
             steps += left[max(opening, len(left) - 1) :]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy.typing as npt
 
@@ -34,8 +34,7 @@ class Steps(Protocol[Input_contra]):
 Read = Callable[[Sequence[Any], Rows], Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[Input]):
+class Step(NamedTuple, Generic[Input]):
     """One step of a job; ``read`` makes an answer of its output and of what it is ``about``, None wants none.
 
     Steps of one tick with the same ``read`` are read together, and no answer may depend on the others. The state after
@@ -48,14 +47,13 @@ class Step(Generic[Input]):
     shows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a job gave: the answers of the steps that were read and the states of those that show them, in order."""
 
     answers: list[Any]
     state: bytes
     """After the last step."""
-    states: list[bytes] = field(default_factory=list)
+    states: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -181,7 +179,7 @@ class Scheduler(Generic[Input]):
             elif job.left:
                 self._waiting.append(job)
             else:
-                job.done.set_result(Outcome(job.answers, job.state, job.states))
+                job.done.set_result(Outcome(job.answers, job.state, tuple(job.states)))
 
 
 def _read(read: Read, jobs: list[_Job[Input]], outputs: Rows) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,7 @@ class Grid:
         return self.rows * self.columns
 
 
-@dataclass(frozen=True)
-class Notation:
+class Notation(NamedTuple):
     """One move as people write it: the canonical form, and standard algebraic notation where the game has it."""
 
     move: str

@@ -4,7 +4,7 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +114,7 @@ def _pack_moves(moves: Sequence[int]) -> "array[int]":
         return array("I", moves)
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A session to keep, if the stored one still has revision ``expected``; None expects that there is none."""
 
     session: Session
