@@ -42,8 +42,8 @@ format: $(VENV)/dev.stamp ## mend what can be mended by itself
 train: $(VENV)/dev.stamp ## train a model: make train ARGS="--game chess --games my.pgn --out artifacts/mine/1"
 	$(BIN)/python -m scripts.train $(ARGS)
 
-bench: $(VENV)/dev.stamp ## measure the engine: steps/s by rows and precision
-	$(BIN)/python -m scripts.bench $(ARGS)
+bench: $(VENV)/dev.stamp ## measure everything beside Triton and write docs/benchmarks.md
+	$(BIN)/python -m scripts.benchmarks $(ARGS)
 
 .PHONY: help serve test soak check format train bench
 .DEFAULT_GOAL := help

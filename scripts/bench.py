@@ -37,6 +37,11 @@ def _float32_artifact(artifact: Artifact, folder: Path) -> Artifact:
     return Artifact.load(folder)
 
 
+def engines_of(artifact: Artifact, folder: Path) -> dict[str, Engine]:
+    """Give an engine for the artifact's weights in either precision; ``folder`` takes files that then may go."""
+    return {"fp32": Engine(_float32_artifact(artifact, folder)), "int8": Engine(artifact)}
+
+
 def random_inputs(game: Game, rows: int, seed: int) -> list[Input]:
     """Give one input a row, each from a random game of random length."""
     rng = np.random.default_rng(seed)
@@ -77,9 +82,8 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(f"bench: {error}")
     results: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
-        reference = _float32_artifact(artifact, Path(folder))
-        mflop = operations(onnx.load(reference.graph)) / 1e6
-        engines = {"fp32": Engine(reference), "int8": Engine(artifact)}
+        engines = engines_of(artifact, Path(folder))
+        mflop = operations(onnx.load(Path(folder) / artifact.graph.name)) / 1e6
     measurements = [(rows, name) for rows in arguments.rows for _ in range(arguments.rounds) for name in engines]
     rates: dict[tuple[int, str], list[float]] = {}
     for rows, name in tqdm(measurements, desc="measuring"):
