@@ -41,11 +41,11 @@ class LmdbStore:
     def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
         """Open or make the store; StoreError if the folder cannot be used."""
         self._limits = limits
-        self.quick = not fsync
+        self._fsync, self.quick = fsync, not fsync
         file = str(folder / "sessions.lmdb")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._env = lmdb.open(file, map_size=gib << 30, max_dbs=8, sync=fsync, metasync=fsync, readahead=False)
+            self._env = lmdb.open(file, map_size=gib << 30, max_dbs=8, sync=fsync, metasync=False, readahead=False)
             if not self._format_fits():
                 self._env.close()
                 raise StoreError(f"{folder}: its sessions are not of format {FORMAT}, which this version reads")
@@ -78,7 +78,18 @@ class LmdbStore:
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         with self._env.begin(write=True) as transaction:
-            return [self._commit(transaction, commit) for commit in commits]
+            kept = [self._commit(transaction, commit) for commit in commits]
+        self._flush()
+        return kept
+
+    def _flush(self) -> None:
+        """Wait until the disk has what was committed.
+
+        The commit itself waits for its pages alone, not for the page that makes them count: a power cut may undo it as a
+        whole until that is there too. This is waited for here, where other processes can write meanwhile.
+        """
+        if self._fsync:
+            self._env.sync(True)
 
     def _commit(self, transaction: lmdb.Transaction, commit: Commit) -> bool:
         key = commit.session.id.encode()
@@ -107,7 +118,9 @@ class LmdbStore:
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
         """Forget sessions without a trace; say for each whether it was there."""
         with self._env.begin(write=True) as transaction:
-            return [self._delete(transaction, id_.encode()) for id_ in ids]
+            there = [self._delete(transaction, id_.encode()) for id_ in ids]
+        self._flush()
+        return there
 
     def _delete(self, transaction: lmdb.Transaction, key: bytes) -> bool:
         stored = _get(transaction, key, self._logs) or b""
