@@ -85,8 +85,8 @@ class LmdbStore:
     def _flush(self) -> None:
         """Wait until the disk has what was committed.
 
-        The commit itself waits for its pages alone, not for the page that makes them count: a power cut may undo it as a
-        whole until that is there too. This is waited for here, where other processes can write meanwhile.
+        The commit itself waits for its pages alone, not for the page that makes them count: a power cut may undo it
+        until that is there too. This is waited for here, where other processes can write meanwhile.
         """
         if self._fsync:
             self._env.sync(True)
