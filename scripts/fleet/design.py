@@ -1,0 +1,25 @@
+"""How a worker of the simulation is built: what it has in common with service/ is said there."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Design:
+    """What runs on which thread of a worker, and what that costs beside the service times."""
+
+    few: int = 2
+    """Ticks of at most so many rows run on the event loop's thread, others on the engine's (service/models.py)."""
+    remember: bool = True
+    """Whether a worker remembers the sessions that it played in, and asks a file on the event loop's thread if they
+    still are as they were; what others played in since is read on the thread of the store."""
+    hop: float = 40e-6
+    """CPU of handing work from the event loop to another thread, which has to be woken, and again of the way back."""
+    aside: float = 0.15
+    """Share of ``http_request`` that is spent in ticks: reading what the network gave, for each row."""
+    after: float = 0.2
+    """Share of ``http_request`` that is spent when the session is kept: writing the answer."""
+    miss: float = 20e-6
+    """CPU of the event loop for a session that the worker does not remember: its moves are played again."""
+    max_requests: int = 1024
+    refusal: float = 60e-6
+    """CPU of a request that is refused (docs/decisions.md)."""
