@@ -207,8 +207,8 @@ def test_what_comes_at_the_same_moment_goes_together():
         yield group.run(Request())
 
     ends(env, [env.process(serve()) for _ in range(5)])
-    # The first begins a tick; all of the next tick are kept together.
-    assert groups == [ticks.sizes.rows - 4, 4] or groups == [5]
+    # One tick for all, and then not one commit for the first and another for the rest.
+    assert (ticks.sizes.batches, groups) == (1, [5])
 
 
 # Laws of queues
