@@ -80,7 +80,7 @@ def test_it_remembers(artifact: Artifact) -> None:
     engine, (start, first, second, *_) = Engine(artifact), inputs_of(artifact.game, 0)
     moves, said = len(artifact.game.vocabulary), set[bytes]()
     for shift in range(4):
-        other = replace(first, token=(first.token + shift) % moves)
+        other = first._replace(token=(first.token + shift) % moves)
         scores, _ = play(engine, [[start, other, second]])[0]
         said.add(scores[-4 * moves :])
     assert len(said) > 1
