@@ -29,7 +29,7 @@ def within_deadline() -> "Block":
 
 
 class Block:
-    """What `asyncio.timeout_at` is, at a third of the cost: every move passes through two of them."""
+    """What `asyncio.timeout_at` is, at a third of the cost: every move passes through one."""
 
     _timer: asyncio.TimerHandle | None
 

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from model.games import Position
@@ -79,7 +80,7 @@ class Keeper:
         ``position``, where it stands, is given away with it.
         """
         revision = time.time_ns() if expected is None else expected + 1
-        session = session.used_at(now(), revision)
+        session = replace(session, revision=revision, used=now())
         kept = await self._commit(Commit(session, expected))
         if kept:
             self._recent.keep(session, position)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -95,17 +96,7 @@ class Lines:
             assert session.cache is not None
             moves, surprisal = session.moves + moves, np.concatenate([session.cache.surprisal, surprisal])
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
-        return Session(
-            session.id,
-            session.model,
-            model.version,
-            session.vocabulary,
-            session.context,
-            moves,
-            session.revision,
-            session.used,
-            cache,
-        )
+        return replace(session, version=model.version, moves=moves, cache=cache)
 
 
 async def on_thread_if_long(plies: int, function: Callable[..., Result], *arguments: object) -> Result:

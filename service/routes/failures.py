@@ -65,5 +65,5 @@ async def _of_bug(_: Request, error: Exception) -> Response:
     return of_bug()
 
 
-def _problem(status: int, code: str, detail: str, headers: Any = None, **extra: Any) -> Response:
-    return ProblemJson(problem(status, code, detail, **extra), status_code=status, headers=headers)
+def _problem(status: int, code: str, detail: str, headers: Any = None) -> Response:
+    return ProblemJson(problem(status, code, detail), status_code=status, headers=headers)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import requests
 from service.errors import Problem
+from service.limits import DIGITS
 from service.predictor import Predictor
 from service.routes import failures
 
@@ -76,7 +77,7 @@ class HotRoutes:
             if name == b"content-type":
                 json = value == b"application/json"
             elif name == b"content-length" and value.isdigit():
-                length = int(value[:20])
+                length = int(value[:DIGITS])
         return json and length <= self._limit
 
 

@@ -75,13 +75,6 @@ class Session:
         """How many moves were played."""
         return len(self.moves)
 
-    def used_at(self, moment: int, revision: int) -> "Session":
-        """Give this session as it was used last, at a moment and as a revision."""
-        # `replace` would take longer than all else that is done for a move in Python but the rules.
-        return Session(
-            self.id, self.model, self.version, self.vocabulary, self.context, self.moves, revision, moment, self.cache
-        )
-
     def pack(self) -> tuple[bytes, bytes | None]:
         """Give the record of the log, and of the cache if there is one."""
         head = orjson.dumps([self.model, self.version, self.context])
