@@ -21,23 +21,16 @@ from scripts.fleet.design import Design
 from scripts.fleet.pictures import draw
 from scripts.fleet.plan import Plan
 from scripts.fleet.questions import QUESTIONS, ask
-from scripts.fleet.tables import PageError, rewrite, sections
+from scripts.fleet.tables import sections
 from scripts.fleet.times import ServiceTimes, ShardCosts, TimesError
+from scripts.pages import PageError, fill, rounded
 
 # What can be chosen by a flag of the field's name.
 _GROUPS = {"design": Design, "shard": ShardCosts, "aim": Aim, "hardware": Hardware}
 # Where models differ.
 _OF_A_MODEL = ("miss",)
+# More of a simulation mean nothing.
 _DIGITS = 4
-
-
-def rounded(value: Any) -> Any:
-    """Give what JSON can hold, numbers with four digits: more of a simulation mean nothing."""
-    if isinstance(value, dict):
-        return {str(key): rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(one) for one in value]
-    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
 def check(plan: Plan, requests: int) -> bool:
@@ -67,13 +60,15 @@ def answer_all(plans: Sequence[Plan], aim: Aim, hardware: Hardware) -> list[dict
 def write(out: Path, settings: dict[str, Any], models: Sequence[dict[str, Any]]) -> None:
     """Write results and pictures, and the tables of the page beside the folder if there is one."""
     out.mkdir(parents=True, exist_ok=True)
-    results = rounded({"settings": settings, "models": models})
+    results = rounded({"settings": settings, "models": models}, _DIGITS)
     (out / "results.json").write_text(json.dumps(results, ensure_ascii=False) + "\n")
     for answers in results["models"]:
         draw(out, answers["slug"], answers, settings["aim"]["p99"])
     page = out.with_suffix(".md")
     if page.exists():
-        page.write_text(rewrite(page.read_text(), sections(results["settings"], results["models"], out.name)))
+        page.write_text(
+            fill(page.read_text(), sections(results["settings"], results["models"], out.name), "begin ", "end ")
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from scripts.benchmarks import bulk, figures, game_length, load, plots, pump, se
 from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.promises import PROMISES, promises
 from scripts.benchmarks.servers import BenchmarkError, Server
+from scripts.pages import fill
 from scripts.peers import by_hand, triton_server
 from service.engine import Engine, Input
 from tests.serving import COLOURS
@@ -216,17 +217,17 @@ class TestPump:
 class TestTables:
     def test_texts_go_between_their_marks(self):
         page = "a\n<!-- one -->\nold\n<!-- /one -->\nb\n<!-- two -->\n<!-- /two -->\n"
-        once = tables.fill(page, {"one": r"| new \1 |", "two": "x"})
+        once = fill(page, {"one": r"| new \1 |", "two": "x"})
         assert once == "a\n<!-- one -->\n| new \\1 |\n<!-- /one -->\nb\n<!-- two -->\nx\n<!-- /two -->\n"
-        assert tables.fill(once, {"one": "| newer |"}).count("new") == 1
+        assert fill(once, {"one": "| newer |"}).count("new") == 1
 
     def test_marks_that_are_missing_are_named(self):
         with pytest.raises(ValueError, match="'one'"):
-            tables.fill("nothing", {"one": "x"})
+            fill("nothing", {"one": "x"})
 
     def test_the_page_has_a_place_for_every_table(self):
         page = (ROOT / "docs" / "benchmarks.md").read_text()
-        assert "TABLE" in tables.fill(page, dict.fromkeys([*tables.TABLES, "promises"], "TABLE"))
+        assert "TABLE" in fill(page, dict.fromkeys([*tables.TABLES, "promises"], "TABLE"))
 
     def test_a_figure_that_was_not_measured_is_a_dash(self):
         rows = tables.single_moves([*RUNS, http_run("nextply", 1, 0, 10, connections=1)]).splitlines()

@@ -13,7 +13,7 @@ import pytest
 import simpy
 
 from scripts import simulate_fleet
-from scripts.fleet import calibration, capacity, questions, shard_costs, tables
+from scripts.fleet import calibration, capacity, questions, shard_costs
 from scripts.fleet.batches import Group, Request, Ticks
 from scripts.fleet.calibration import agree, calibrate, without_hops
 from scripts.fleet.capacity import (
@@ -33,6 +33,7 @@ from scripts.fleet.plan import Caution, Closed, Failure, Open, Plan
 from scripts.fleet.simulation import Run, simulate
 from scripts.fleet.threads import Noise, Thread
 from scripts.fleet.times import Measured, ServiceTimes, ShardCosts, TimesError
+from scripts.pages import PageError, fill, rounded
 from tests.valkey_server import ValkeyServer
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
@@ -509,18 +510,18 @@ def test_without_measured_runs_nothing_is_fitted():
 
 def test_tables_are_put_between_their_marks_and_nothing_else_is_touched():
     page = "# A\n<!-- begin one -->\nold\n<!-- end one -->\nprose\n<!-- begin two -->\n<!-- end two -->\n"
-    once = tables.rewrite(page, {"one": "1 \\1", "two": "2"})
+    once = fill(page, {"one": "1 \\1", "two": "2"}, "begin ", "end ")
     assert once == (
         "# A\n<!-- begin one -->\n1 \\1\n<!-- end one -->\nprose\n<!-- begin two -->\n2\n<!-- end two -->\n"
     )
-    assert tables.rewrite(once, {"one": "1 \\1", "two": "2"}) == once
-    with pytest.raises(tables.PageError, match="0 places for three"):
-        tables.rewrite(page, {"three": "3"})
+    assert fill(once, {"one": "1 \\1", "two": "2"}, "begin ", "end ") == once
+    with pytest.raises(PageError, match="0 places for three"):
+        fill(page, {"three": "3"}, "begin ", "end ")
 
 
 def test_numbers_are_written_with_four_digits():
     given = {"a": [1.23456789, True, None, 3], 5: (1e-7 / 3,)}
-    assert simulate_fleet.rounded(given) == {"a": [1.235, True, None, 3], "5": [3.333e-08]}
+    assert rounded(given, 4) == {"a": [1.235, True, None, 3], "5": [3.333e-08]}
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from scripts.benchmarks.figures import Run, values
 from scripts.benchmarks.promises import promises
 from scripts.benchmarks.servers import BenchmarkError
 from scripts.benchmarks.setting import CHESS, TOKENS, Setting, place_models
-from scripts.benchmarks.tables import TABLES, fill
+from scripts.benchmarks.tables import TABLES
+from scripts.pages import fill, rounded
 from scripts.peers.triton_server import PeerError, install
 
 PARTS: Mapping[str, Callable[[Setting], list[Run]]] = {
@@ -39,6 +40,7 @@ PARTS: Mapping[str, Callable[[Setting], list[Run]]] = {
 _TIMES = "times"
 _ROOT = Path(__file__).parents[2]
 _PEERS = Path.home() / ".cache" / "nextply-peers"
+# More than any figure has that count.
 _DIGITS = 6
 
 
@@ -49,15 +51,6 @@ def machine() -> dict[str, Any]:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     packages = {name: version(name) for name in ("onnxruntime", "fastapi", "uvicorn", "lmdb")}
     return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "versions": packages}
-
-
-def rounded(value: Any) -> Any:
-    """Give results with six digits that count, which is more than any of them has."""
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {name: rounded(member) for name, member in value.items()}
-    return [rounded(member) for member in value] if isinstance(value, list) else value
 
 
 def write(results: Mapping[str, Any], out: Path, page: Path | None) -> None:
@@ -77,11 +70,11 @@ def run(setting: Setting, parts: Sequence[str], out: Path, page: Path | None) ->
     for part in parts:
         if part == _TIMES:
             for model in setting.models:
-                times = rounded(service_times.measure(setting, model, results.get("http", [])))
+                times = rounded(service_times.measure(setting, model, results.get("http", [])), _DIGITS)
                 name = "service_times.json" if model == TOKENS else f"service_times-{model}.json"
                 (out / name).write_text(json.dumps(times, indent=1) + "\n")
             continue
-        runs = rounded(PARTS[part](setting))
+        runs = rounded(PARTS[part](setting), _DIGITS)
         others = [run for run in results.get(part, []) if run["model"] not in values(runs, "model")]
         results[part] = others + runs
         how = {"rounds": setting.rounds, "seconds": setting.seconds} | machine()

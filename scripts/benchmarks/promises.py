@@ -9,7 +9,8 @@ from scripts.benchmarks.figures import Run, matching, middle, ratio, values
 from scripts.benchmarks.game_length import RESENT, SESSION
 from scripts.benchmarks.one_client import HTTP, IN_MEMORY, STEP
 from scripts.benchmarks.setting import CHESS, TOKENS
-from scripts.benchmarks.tables import number, table
+from scripts.benchmarks.tables import number
+from scripts.pages import table
 
 Results = Mapping[str, Sequence[Run]]
 

@@ -1,23 +1,17 @@
-"""Reads the results of all parts and gives their tables in Markdown, and a page with its tables made anew."""
+"""Reads the results of all parts and gives their tables in Markdown."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.figures import Run, matching, middle, ratio, values
 from scripts.benchmarks.game_length import GROWING, RESENT, SESSION
 from scripts.benchmarks.one_client import HTTP, STEP
+from scripts.pages import table
 
 Results = Mapping[str, Any]
 _NAMES = {"nextply": "Nextply", "triton": "Triton", "by_hand": "FastAPI by hand"}
 _NOTHING = "–"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """Give a table in Markdown; the first ``texts`` columns are texts, the others numbers."""
-    lines = [head, ["---"] * texts + ["---:"] * (len(head) - texts), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -206,13 +200,3 @@ TABLES: Mapping[str, tuple[str, Callable[[Sequence[Run]], str]]] = {
     "sessions": ("sessions", sessions),
 }
 """For each table of the page the part whose runs it shows, and what makes it."""
-
-
-def fill(page: str, texts: Mapping[str, str]) -> str:
-    """Put each text between ``<!-- name -->`` and ``<!-- /name -->``; ValueError if such marks are missing."""
-    for name, text in texts.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        page, found = marked.subn(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", page)  # type: ignore[misc]
-        if found != 1:
-            raise ValueError(f"the page has the marks of {name!r} {found} times, not once")
-    return page

@@ -1,26 +1,12 @@
-"""Reads the answers for all models and gives the tables of docs/scaling.md, and the page with them in their places."""
+"""Reads the answers for all models and gives the tables of docs/scaling.md."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scripts.fleet.capacity import LOAD
+from scripts.pages import table
 
 Answer = dict[str, Any]
-
-
-class PageError(ValueError):
-    """A page that has no place for a table; the text names it."""
-
-
-def rewrite(page: str, sections: dict[str, str]) -> str:
-    """Put each section between its marks, ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; PageError without them."""
-    for name, text in sections.items():
-        place = re.compile(rf"(<!-- begin {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)", re.DOTALL)
-        page, count = place.subn(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)  # type: ignore[misc]
-        if count != 1:
-            raise PageError(f"the page has {count} places for {name}, between <!-- begin {name} --> and its end")
-    return page
 
 
 def sections(settings: Answer, models: Sequence[Answer], folder: str) -> dict[str, str]:
@@ -36,7 +22,7 @@ def sections(settings: Answer, models: Sequence[Answer], folder: str) -> dict[st
         "losses": _losses,
         "failures": _failures,
     }
-    texts = {name: _of_all(models, table) for name, table in named.items()}
+    texts = {name: _of_all(models, write) for name, write in named.items()}
     pictures = {"check": "connections", "cell": "load", "failures": "failures"}
     for name, picture in pictures.items():
         shown = (f"![{picture}: {one['model']}]({folder}/{one['slug']}-{picture}.png)" for one in models)
@@ -44,15 +30,8 @@ def sections(settings: Answer, models: Sequence[Answer], folder: str) -> dict[st
     return texts | {"settings": _settings(settings, models)}
 
 
-def _of_all(models: Sequence[Answer], table: Callable[[Answer], str]) -> str:
-    return "\n\n".join(f"**{one['model']}**\n\n{table(one)}" for one in models)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Give a table whose first ``left`` columns are words and the others figures."""
-    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
-    first, *others = ("| " + " | ".join(row) + " |" for row in (head, *rows))
-    return "\n".join((first, rule, *others))
+def _of_all(models: Sequence[Answer], write: Callable[[Answer], str]) -> str:
+    return "\n\n".join(f"**{one['model']}**\n\n{write(one)}" for one in models)
 
 
 def _ms(seconds: float) -> str:
@@ -105,14 +84,14 @@ def _check(answers: Answer) -> str:
         )
         for one in answers["check"]
     ]
-    return _table(head, rows, left=0)
+    return table(head, rows, texts=0)
 
 
 def _parts(answers: Answer) -> str:
     parts: Answer = answers["parts"]
     head = ["half the cost of", *(f"{where}, {what}" for where in parts for what in ("full", "alone"))]
     names = next(iter(parts.values()))["more"]
-    return _table(
+    return table(
         head,
         [
             (name, *(_gain(parts[where][what][name]) for where in parts for what in ("more", "sooner")))
@@ -134,7 +113,7 @@ def _cell(answers: Answer) -> str:
         ("busy: the shard's processor, its disk", f"{_percent(busy['shard cpu'])}, {_percent(busy['shard disk'])}"),
         *((f"live sessions that fit: {what}", _large(most)) for what, most in answers["fleets"]["carried"].items()),
     ]
-    return _table(("a cell", ""), rows)
+    return table(("a cell", ""), rows)
 
 
 def _fleets(answers: Answer) -> str:
@@ -156,7 +135,7 @@ def _fleets(answers: Answer) -> str:
         ("breaks first", lambda one: one["binds"] if one["binds"] != LOAD else f"{LOAD}: {first}"),
     ]
     head = ("live sessions", *(_large(one["sessions"]) for one in fleets))
-    return _table(head, [(name, *(write(one) for one in fleets)) for name, write in rows])
+    return table(head, [(name, *(write(one) for one in fleets)) for name, write in rows])
 
 
 def _memory(answers: Answer) -> str:
@@ -169,7 +148,7 @@ def _memory(answers: Answer) -> str:
         "as the settings are": "all, if nobody deletes anything and the times to live are as they are by default",
     }
     rows = [(text, *(_large(one["memory"][kind], "B") for one in fleets)) for kind, text in kinds.items()]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _spread(answers: Answer) -> str:
@@ -184,7 +163,7 @@ def _spread(answers: Answer) -> str:
         )
         for one in answers["spread"]
     ]
-    return _table(head, rows, left=0)
+    return table(head, rows, texts=0)
 
 
 def _rebuilt(answers: Answer) -> str:
@@ -194,7 +173,7 @@ def _rebuilt(answers: Answer) -> str:
         ("bytes of a session in a shard", lambda one: f"{one['bytes_of_a_session']:,.0f}"),
         ("bytes of a move to and from shards", lambda one: f"{one['bytes_of_a_move']:,.0f}"),
     ]
-    return _table(("state", *kinds), [(name, *(write(one) for one in kinds.values())) for name, write in rows])
+    return table(("state", *kinds), [(name, *(write(one) for one in kinds.values())) for name, write in rows])
 
 
 def _losses(answers: Answer) -> str:
@@ -203,7 +182,7 @@ def _losses(answers: Answer) -> str:
         (str(one["gone"]), _ms(one["p50"]), _ms(one["p99"]), f"{one['outcomes'].get('refused', 0):,}")
         for one in answers["losses"]
     ]
-    return _table(head, rows, left=0)
+    return table(head, rows, texts=0)
 
 
 def _failures(answers: Answer) -> str:
@@ -222,7 +201,7 @@ def _failures(answers: Answer) -> str:
         for whose, one in failure["sessions"].items():
             until = "–" if one["late_until"] is None else f"{one['late_until'] - found['begins']:.1f}"
             rows.append((name, whose, _percent(one["late"]), _ms(one["slowest"]), until, f"{failed:,}"))
-    return _table(head, rows, left=2)
+    return table(head, rows, texts=2)
 
 
 def _settings(settings: Answer, models: Sequence[Answer]) -> str:
@@ -237,7 +216,7 @@ def _settings(settings: Answer, models: Sequence[Answer]) -> str:
     rows += [
         (f"of {one['model']}", f"`{name}`", _setting(value)) for one in models for name, value in one["found"].items()
     ]
-    return _table(("", "setting", "value"), rows, left=2)
+    return table(("", "setting", "value"), rows, texts=2)
 
 
 def _setting(value: float | bool) -> str:
