@@ -197,7 +197,9 @@ def main() -> None:
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run.closed() if load.rate is None else run.open(load.rate))
-    sys.stdout.buffer.write(orjson.dumps(asdict(run.result), option=orjson.OPT_NON_STR_KEYS))
+    # Buffered whatever PYTHONUNBUFFERED says: one raw write to a full pipe may take a part and leave the rest.
+    with open(1, "wb", closefd=False) as out:
+        out.write(orjson.dumps(asdict(run.result), option=orjson.OPT_NON_STR_KEYS))
 
 
 if __name__ == "__main__":
