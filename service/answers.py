@@ -80,9 +80,12 @@ def played(session: Session, model: Model, line: Line, request: requests.MovesRe
     }
 
 
-def step_problem(id_: str, problem: Problem) -> schemas.StepProblem:
-    """Write what kept one step of many from being taken."""
-    return {"session": id_, "problem": cast(schemas.ProblemAnswer, problem.body())}
+def step(id_: str, answer: schemas.MovesAnswer | Problem | None) -> schemas.MovesAnswer | schemas.StepProblem:
+    """Write what came of one step of many, or what kept it from being taken."""
+    if isinstance(answer, Problem):
+        return {"session": id_, "problem": cast(schemas.ProblemAnswer, answer.body())}
+    assert answer is not None
+    return answer
 
 
 def session(session: Session, alive: Session, model: Model, line: Line, top_k: int) -> schemas.SessionAnswer:

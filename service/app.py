@@ -15,6 +15,7 @@ from service.keeper import Keeper
 from service.limits import BodyLimit
 from service.lines import Lines
 from service.models import Models
+from service.plays import Plays
 from service.predictor import Predictor
 from service.recent import Recent
 from service.routes import problems
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     recent = Recent(settings.positions)
     keeper = Keeper(store, recent, settings)
     lines = Lines(models, recent)
-    predictor = Predictor(models, lines, keeper, settings)
+    predictor = Predictor(models, lines, keeper, Plays(lines, keeper, settings), settings)
     history = History(lines, keeper, settings)
     onlookers, places = Onlookers(keeper, lines, stopping), Places(settings.max_streams)
 

@@ -33,7 +33,7 @@ class Block:
 
     _timer: asyncio.TimerHandle | None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Block":
         """Begin, if there is time."""
         deadline = _deadline.get()
         self._over, self._timer = False, None
@@ -46,6 +46,12 @@ class Block:
             assert task is not None
             self._task, self._cancelling = task, task.cancelling()
             self._timer = loop.call_at(at, self._cut)
+        return self
+
+    def let_end(self) -> None:
+        """Cut nothing off any more: what can be given up is over."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _cut(self) -> None:
         self._over = True
@@ -53,8 +59,7 @@ class Block:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End; what somebody else cancelled stays cancelled."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self.let_end()
         if self._over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._passed() from None
 

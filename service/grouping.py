@@ -17,13 +17,18 @@ class Group(Generic[Item, Result]):
     def __init__(self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None) -> None:
         """Take a function that gives one result per item, in order; without an executor it must not wait."""
         self._call, self._executor = call, executor
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = []
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Result:
         """Give the result of one item; StoreFailed if the call it was part of failed."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        (result,) = await self.all([item])
+        return result
+
+    async def all(self, items: Sequence[Item]) -> Sequence[Result]:
+        """Give the results of many items, which stay together; StoreFailed if the call they were part of failed."""
+        future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run_while_waiting())
         # A commit that was begun is finished, even for a caller who is gone: it would be half known otherwise.
@@ -33,21 +38,24 @@ class Group(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting, []
-            items = [item for item, _ in group]
+            items = [item for together, _ in group for item in together]
             try:
                 if self._executor is None:
                     results = self._call(items)
                 else:
                     results = await loop.run_in_executor(self._executor, self._call, items)
-                settled = list(zip(group, results, strict=True))
+                if len(results) != len(items):
+                    raise ValueError(f"{len(results)} results of {len(items)} items")
             except Exception as error:
                 for _, future in group:
                     if not future.done():
                         future.set_exception(_failure(error))
             else:
-                for (_, future), result in settled:
+                first = 0
+                for together, future in group:
                     if not future.done():
-                        future.set_result(result)
+                        future.set_result(results[first : first + len(together)])
+                    first += len(together)
         self._running = None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
@@ -79,11 +79,19 @@ class Keeper:
 
         ``position``, where it stands, is given away with it.
         """
-        revision = time.time_ns() if expected is None else expected + 1
-        session = replace(session, revision=revision, used=now())
-        kept = await self._commit(Commit(session, expected))
-        if kept:
-            self._recent.keep(session, position)
+        (kept,) = await self.commit_all([Commit(session, expected)], [position])
+        return kept
+
+    async def commit_all(self, commits: Sequence[Commit], positions: Sequence[Position | None]) -> Sequence[bool]:
+        """Do with many sessions, and where they stand, what ``commit`` does with one."""
+        used = now()
+        fresh = [
+            Commit(replace(one.session, revision=_after(one.expected), used=used), one.expected) for one in commits
+        ]
+        kept = await self._commit.all(fresh)
+        for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
+            if was_kept:
+                self._recent.keep(commit.session, position)
         return kept
 
     async def add(self, session: Session, position: Position) -> None:
@@ -114,6 +122,20 @@ class Keeper:
             self._turns.give_back(id_)
         raise PlyConflict("others kept playing in this session; send the ply you expect", ply=session.ply)
 
+    def take_at_once(self, id_: str) -> Session | None:
+        """Take the turn of a session that nobody changes now, if it is remembered with its position; else give None.
+
+        The store may hold a later revision: a commit finds out. Who was given a session gives its turn back.
+        """
+        session = self._recent.session(id_)
+        if session is None or self._recent.position(session) is None or not self._turns.take_at_once(id_):
+            return None
+        return session
+
+    def give_back(self, id_: str) -> None:
+        """End the turn of a session."""
+        self._turns.give_back(id_)
+
     async def delete(self, id_: str) -> None:
         """Forget a session; UnknownSession if there is none."""
         self._recent.forget(id_)
@@ -139,6 +161,11 @@ class Keeper:
 
     async def _on_thread(self, call: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def _after(revision: int | None) -> int:
+    """Give the revision that follows; that of a new session is the time, so that no two of an id share one."""
+    return time.time_ns() if revision is None else revision + 1
 
 
 def new_id() -> str:

@@ -11,7 +11,7 @@ from service.distribution import Distribution, Float32
 from service.engine import Input
 from service.errors import BadMove
 from service.prefixes import DEPTH, Prefixes, Reached
-from service.scheduler import Read, Scheduler, Step
+from service.scheduler import Outcome, Read, Scheduler, Step
 
 
 @dataclass(slots=True)
@@ -19,8 +19,8 @@ class Line:
     """Moves played one after another from ``position``, and the steps by which the network reads them.
 
     ``known`` is what was predicted at ``position``, together with ``state``; None at the start of a game, which the
-    network reads as a step of its own. After ``run``, ``predictions[i]`` is what was predicted before ``moves[i]``, the
-    last one what is predicted next.
+    network reads as a step of its own. After ``run`` or ``finish``, ``predictions[i]`` is what was predicted before
+    ``moves[i]``, the last one what is predicted next.
     """
 
     game: Game
@@ -34,19 +34,19 @@ class Line:
     moves: list[int] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     predictions: list[Distribution] = field(default_factory=list)
-    _steps: list[Step[Input]] = field(default_factory=list)
+    steps: list[Step[Input]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Read the start, where nothing was read yet."""
         if self.known is None:
-            self._read(self.game.vocabulary.start)
+            self._add(self.game.vocabulary.start)
 
     def replay(self, moves: Sequence[int]) -> None:
         """Play moves that are known to be legal."""
         for move in moves:
             self.position.play(move)
             self.moves.append(move)
-            self._read(move)
+            self._add(move)
 
     def play(self, moves: Sequence[str], **where: Any) -> None:
         """Play moves in any notation; BadMove names the first that is unknown or illegal, together with ``where``."""
@@ -65,7 +65,7 @@ class Line:
         """
         begins = self.known is None and self.legal_only
         shared = prefixes.along(self.context, self.moves) if begins else []
-        left, opening = self._steps[len(shared) :], DEPTH - len(shared) if begins else 0
+        left, opening = self.steps[len(shared) :], DEPTH - len(shared) if begins else 0
         steps = [step._replace(shows=True) for step in left[:opening]]
         steps += left[opening:] if every else [Step(step.input) for step in left[opening:-1]]
         if not every:
@@ -74,22 +74,27 @@ class Line:
         if outcome.states:
             reached = [Reached(*given) for given in zip(outcome.answers, outcome.states, strict=False)]
             prefixes.keep(self.context, self.moves, len(shared), reached)
-        known = [self.known] if self.known is not None else [reached.prediction for reached in shared]
-        predictions = known + outcome.answers
-        self.state, self.predictions = outcome.state, predictions if every else predictions[-1:]
+        self.finish(outcome, [reached.prediction for reached in shared])
+        if not every:
+            del self.predictions[:-1]
+
+    def finish(self, outcome: Outcome, shared: Sequence[Distribution] = ()) -> None:
+        """Take what the network gave for the steps after those whose predictions are ``shared`` with other games."""
+        known = [self.known] if self.known is not None else []
+        self.state, self.predictions = outcome.state, [*known, *shared, *outcome.answers]
 
     async def read_each(self, scheduler: Scheduler[Input], read: Read) -> list[Any]:
         """Give what ``read`` makes of each step on another engine; the line itself stays unread."""
-        return (await scheduler.run(self.state, [Step(step.input, read) for step in self._steps])).answers
+        return (await scheduler.run(self.state, [Step(step.input, read) for step in self.steps])).answers
 
     def surprisal(self) -> Float32:
         """Give −ln p of each move, float32 [moves], as it was predicted before it was played."""
         pairs = zip(self.predictions, self.moves, strict=False)
         return np.array([before.surprisal(move) for before, move in pairs], np.float32)
 
-    def _read(self, token: int) -> None:
+    def _add(self, token: int) -> None:
         candidates = self.position.legal() if self.legal_only else None
         if self.trace:
             self.positions.append(self.position.copy())
         seen = self.game.seen(self.context, self.position.player)
-        self._steps.append(Step(Input(token, seen, self.position.cells()), Distribution.of, candidates))
+        self.steps.append(Step(Input(token, seen, self.position.cells()), Distribution.of, candidates))

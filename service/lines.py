@@ -37,15 +37,22 @@ class Lines:
             raise BadContext(str(error)) from None
         return Line(model.game, ids, model.game.new_position(), model.engine.initial, **options)
 
+    def fitting(self, session: Session) -> Model | None:
+        """Give the model that made a session's cache, None if it has none or the model is not there any more."""
+        model = self._models.loaded(session.model, session.version)
+        if model is None or session.cache is None or session.cache.graph != model.graph:
+            return None
+        return model if model.game.vocabulary.fingerprint == session.vocabulary else None
+
     async def alive(self, session: Session) -> tuple[Model, Session]:
         """Give the model that serves a session, and the session with a cache of that model's.
 
         The session is given as it is, if its cache fits; else it is rebuilt from its log, through the scheduler.
         ModelChanged if the model that serves it now numbers its moves in another way.
         """
+        if fitting := self.fitting(session):
+            return fitting, session
         model = await self.model(session)
-        if session.cache is not None and session.cache.graph == model.graph:
-            return model, session
         line = await self.at(model, session, session.ply)
         await line.run(model.scheduler, model.prefixes)
         sessions_rebuilt.inc()

@@ -113,12 +113,16 @@ class Models:
             raise UnknownModel(f"model {name!r} has no version {version[:100]!r}", versions=sorted(versions))
         return versions[version]
 
+    def loaded(self, name: str, version: str) -> Model | None:
+        """Give a version of a model, None if it is not there."""
+        return self._models.get(name, {}).get(version)
+
     async def serving(self, name: str, version: str) -> Model:
         """Give the version that serves a session of ``name``: its own while that is there, else the newest."""
-        if version not in self._models.get(name, {}):
+        if self.loaded(name, version) is None:
             # Another process may have loaded it already, and this one would take the session back to an older one.
             await self.reload()
-        return self._models.get(name, {}).get(version) or self.get(name)
+        return self.loaded(name, version) or self.get(name)
 
     async def reload(self) -> Changes:
         """Load what is new or changed in the folder and drop what is gone; what runs on a dropped model finishes.

@@ -6,12 +6,13 @@ from typing import Any
 
 from service import answers, requests, schemas
 from service.deadline import within_deadline
-from service.errors import BadContext, BadMove, PlyConflict, Problem
+from service.errors import BadContext, BadMove, PlyConflict
 from service.keeper import Change, Keeper, new_id, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
 from service.models import Model, Models
+from service.plays import Plays, expected
 from service.sessions import Session
 from service.settings import Settings
 
@@ -19,9 +20,10 @@ from service.settings import Settings
 class Predictor:
     """Joins the parts: games check moves, schedulers run networks, the keeper keeps sessions."""
 
-    def __init__(self, models: Models, lines: Lines, keeper: Keeper, settings: Settings) -> None:
+    def __init__(self, models: Models, lines: Lines, keeper: Keeper, plays: Plays, settings: Settings) -> None:
         """Take the parts, which belong to the caller."""
-        self._models, self._lines, self._keeper, self._settings = models, lines, keeper, settings
+        self._models, self._lines, self._keeper, self._plays = models, lines, keeper, plays
+        self._settings = settings
 
     async def predict(self, request: requests.PredictRequest) -> schemas.PredictAnswer:
         """Answer whole games; nothing is kept."""
@@ -60,7 +62,9 @@ class Predictor:
 
     async def play(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Play moves in a session, all or none; PlyConflict if it is not at the ply that the caller believes."""
+        return await self._plays.play(id_, request) or await self._play(id_, request)
 
+    async def _play(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         async def change(session: Session) -> Change[schemas.MovesAnswer]:
             if request.ply not in (None, session.ply):
                 return Change(None, await self._repeat(session, request))
@@ -74,16 +78,15 @@ class Predictor:
     async def steps(self, request: requests.StepsRequest) -> schemas.StepsAnswer:
         """Play moves in many sessions; each item succeeds or fails on its own, those of one session in their order."""
         check_sequences([len(step.moves) for step in request.steps], self._settings)
-
-        async def step(item: requests.Step) -> schemas.MovesAnswer | schemas.StepProblem:
-            try:
-                # They were checked as part of the whole.
-                moves = requests.MovesRequest.model_construct(moves=item.moves, ply=item.ply, top_k=request.top_k)
-                return await self.play(item.session, moves)
-            except Problem as problem:
-                return answers.step_problem(item.session, problem)
-
-        return {"results": await asyncio.gather(*map(step, request.steps))}
+        # They were checked as part of the whole.
+        make = requests.MovesRequest.model_construct
+        asked = [(item.session, make(moves=item.moves, ply=item.ply, top_k=request.top_k)) for item in request.steps]
+        given = await self._plays.play_all(asked)
+        left = [number for number, answer in enumerate(given) if answer is None]
+        late = await asyncio.gather(*(self._play(*asked[number]) for number in left), return_exceptions=True)
+        for number, answer in zip(left, late, strict=True):
+            given[number] = expected(answer)
+        return {"results": [answers.step(id_, answer) for (id_, _), answer in zip(asked, given, strict=True)]}
 
     async def peek(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Answer moves as if they were played; nothing of them is kept."""

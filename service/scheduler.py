@@ -57,10 +57,18 @@ class Outcome(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class _Asked:
+    """Jobs that were asked for together, and are answered when the last of them is through."""
+
+    left: int
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True, eq=False)
 class _Job(Generic[Input]):
-    steps: Sequence[Step[Input]]
     state: bytes
-    done: asyncio.Future[Outcome]
+    steps: Sequence[Step[Input]]
+    asked: _Asked
     answers: list[Any] = field(default_factory=list)
     states: list[bytes] = field(default_factory=list)
     taken: int = 0
@@ -73,6 +81,12 @@ class _Job(Generic[Input]):
     @property
     def left(self) -> int:
         return len(self.steps) - self.taken
+
+    @property
+    def outcome(self) -> Outcome | EngineFailed:
+        if self.failure is not None:
+            return _failure(self.failure)
+        return Outcome(self.answers, self.state, tuple(self.states))
 
 
 class Scheduler(Generic[Input]):
@@ -104,22 +118,32 @@ class Scheduler(Generic[Input]):
     async def run(self, state: bytes, steps: Sequence[Step[Input]]) -> Outcome:
         """Take the steps one after another from ``state``; EngineFailed if the engine does.
 
-        Overloaded if others wait and the queue would grow too long; a job of any length is taken if none does.
+        Overloaded if others wait and the queue would grow too long; jobs of any length are taken if none does.
         A caller that is cancelled leaves: its rows are free from the next tick on.
         """
         if not steps:
             return Outcome([], state)
-        if self._queued and self._queued + len(steps) > self._max_queue:
+        (outcome,) = await self.run_all([(state, steps)])
+        if isinstance(outcome, EngineFailed):
+            raise outcome
+        return outcome
+
+    async def run_all(self, lines: Sequence[tuple[bytes, Sequence[Step[Input]]]]) -> list[Outcome | EngineFailed]:
+        """Do what ``run`` does with many states and their steps, at least one each, in as few ticks as that takes."""
+        steps = sum(len(steps) for _, steps in lines)
+        if self._queued and self._queued + steps > self._max_queue:
             raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
-        job = _Job(steps, state, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        self._queued += len(steps)
+        asked = _Asked(len(lines), asyncio.get_running_loop().create_future())
+        jobs = [_Job(state, steps, asked) for state, steps in lines]
+        self._waiting += jobs
+        self._queued += steps
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick_while_waiting())
         try:
-            return await job.done
+            await asked.done
         finally:
-            self._queued -= job.left
+            self._queued -= sum(job.left for job in jobs)
+        return [job.outcome for job in jobs]
 
     def close(self) -> None:
         """Let the thread end once its tick is done."""
@@ -138,18 +162,17 @@ class Scheduler(Generic[Input]):
                     await loop.run_in_executor(self._thread, self._tick, batch)
             except Exception as error:
                 for job in batch:
-                    if not job.done.done():
-                        job.done.set_exception(_failure(error))
+                    job.failure = error
             else:
                 self._pace.add(len(batch), time.monotonic() - begun)
-                self._settle(batch)
+            self._settle(batch)
         self._ticking = None
 
     def _next_batch(self) -> list[_Job[Input]]:
         batch: list[_Job[Input]] = []
         while self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
-            if not job.done.done():
+            if not job.asked.done.done():
                 batch.append(job)
         return batch
 
@@ -170,16 +193,17 @@ class Scheduler(Generic[Input]):
     def _settle(self, batch: list[_Job[Input]]) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
         for job in batch:
-            if job.done.done():
+            asked = job.asked
+            if asked.done.done():
                 continue
             job.taken += 1
             self._queued -= 1
-            if job.failure is not None:
-                job.done.set_exception(_failure(job.failure))
-            elif job.left:
+            if job.left and job.failure is None:
                 self._waiting.append(job)
-            else:
-                job.done.set_result(Outcome(job.answers, job.state, tuple(job.states)))
+                continue
+            asked.left -= 1
+            if not asked.left:
+                asked.done.set_result(None)
 
 
 def _read(read: Read, jobs: list[_Job[Input]], outputs: Rows) -> None:

@@ -16,10 +16,9 @@ class Turns:
 
     async def take(self, key: str) -> None:
         """Wait for the turn of a key, until the deadline; who took it gives it back."""
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            self._waiting[key] = deque()
+        if self.take_at_once(key):
             return
+        waiting = self._waiting[key]
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(turn)
         try:
@@ -30,6 +29,13 @@ class Turns:
                 # It was given in the moment in which its taker left.
                 self.give_back(key)
             raise
+
+    def take_at_once(self, key: str) -> bool:
+        """Take the turn of a key if nobody has it; say whether it was taken."""
+        if key in self._waiting:
+            return False
+        self._waiting[key] = deque()
+        return True
 
     def give_back(self, key: str) -> None:
         """End a turn; the next who waits has it."""
