@@ -1,5 +1,6 @@
 """Real processes: workers that share a port and are replaced, clients that leave, and a stop that goes in order."""
 
+import itertools
 import json
 import shutil
 import socket
@@ -15,6 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from service.process.listening import AddressError, Neighbours, listen
 from service.settings import Settings
 from tests.serving import Process, read_problem, start
 from tests.test_startup import refused
@@ -71,6 +73,35 @@ def test_every_worker_serves_every_session_on_the_same_port(workers: Settings):
             played = httpx.post(f"{process.url}/sessions/game/moves", json={"moves": ["red"], "ply": ply})
             assert played.json()["ply"] == ply + 1
             asleep.resume()
+
+
+def test_connections_dealt_out_to_a_worker_that_hangs_are_taken_by_the_other(workers: Settings):
+    with Process(workers) as process:
+        asleep, _ = process.workers()
+        asleep.suspend()
+        # All of them going to the one that is awake by chance: one time in a million.
+        assert all(answers(process.url) for _ in range(20))
+        asleep.resume()
+
+
+def test_connections_are_dealt_out_to_all_sockets_of_a_port_and_nobody_else_gets_it():
+    sockets = listen("127.0.0.1", 0, count=3)
+    (name,) = {listening.getsockname() for listening in sockets}
+    connections = [socket.create_connection(name) for _ in range(60)]
+    neighbours = [Neighbours([listening]) for listening in sockets]
+    try:
+        assert [neighbour.overdue() for neighbour in neighbours] == [[]] * 3
+        taken = [neighbour.overdue() for neighbour in neighbours]
+        assert all(taken)
+        assert sum(map(len, taken)) == 60
+        assert not any(neighbour.overdue() for neighbour in neighbours)
+        with pytest.raises(AddressError, match="in use"):
+            listen(*name, count=3)
+    finally:
+        for connection in itertools.chain(connections, *taken):
+            connection.close()
+        for neighbour in neighbours:
+            neighbour.close()
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_other_answers_meanwhile(workers: Settings):

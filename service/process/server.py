@@ -17,7 +17,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.process.listening import BACKLOG
+from service.process.listening import BACKLOG, Neighbours
 from service.process.logs import log_config
 from service.settings import Settings
 from service.stopping import Stopping
@@ -29,13 +29,15 @@ _log = logging.getLogger("nextply")
 class Server(uvicorn.Server):
     """uvicorn, with an end in two steps and without dying of the signal that asked for it."""
 
-    def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[["Server"], None]) -> None:
-        """Take the application, and what is to be called in the event loop once it is served."""
+    def __init__(
+        self, app: FastAPI, settings: Settings, on_ready: Callable[["Server"], None], neighbours: Neighbours
+    ) -> None:
+        """Take the application, what is to be called in the event loop once it is served, and whom to look after."""
         super().__init__(_config(app, settings))
         self._stopping: Stopping = app.state.stopping
         self._streams: Places = app.state.places
         self._delay, self._patience, self._ends = settings.drain_delay, settings.drain_seconds, 0.0
-        self._on_ready = on_ready
+        self._on_ready, self._neighbours = on_ready, neighbours
 
     def stop(self, delay: float) -> None:
         """Stop in order, and take nothing new once ``delay`` seconds are over."""
@@ -56,15 +58,29 @@ class Server(uvicorn.Server):
         self._on_ready(self)
 
     async def on_tick(self, counter: int) -> bool:
-        """Look ten times a second whether it is time to take nothing new."""
+        """Look ten times a second whether it is time to take nothing new, and whether connections wait elsewhere."""
         if self._stopping.announced and time.monotonic() >= self._ends:
             _log.info("stopping")
             self._stopping.begin()
             self.should_exit = True
+        else:
+            await self._look_after_neighbours()
         return await super().on_tick(counter)
+
+    async def _look_after_neighbours(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in self._neighbours.overdue():
+            with suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Give what uvicorn would for a connection that it had taken itself."""
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, let streams say goodbye, which uvicorn would cut short, and let requests finish."""
+        self._neighbours.close()
         for listening in sockets or []:
             listening.close()
         for server in self.servers:

@@ -1,7 +1,8 @@
-"""Keeps worker processes running on one socket: one that dies is replaced, and a signal to stop reaches all of them.
+"""Keeps worker processes running on one port: one that dies is replaced, and a signal to stop reaches all of them.
 
-It loads no model and opens no store. The socket between it and a worker says that the worker is ready; its end says
-that the other side is gone, so that no worker outlives its supervisor.
+It loads no model and opens no store. Each worker has a place with a listening socket, which stays when the worker ends.
+The socket between the supervisor and a worker says that the worker is ready; its end says that the other side is gone,
+so that no worker outlives its supervisor.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ def supervise(settings: Settings, flags: Sequence[str]) -> int:
     If the first worker cannot start, it says so, and its exit code is given.
     """
     try:
-        listening = listen(settings.host, settings.port)
+        listening = listen(settings.host, settings.port, settings.workers)
     except AddressError as error:
         refuse(error)
         return 1
@@ -48,11 +49,15 @@ class Supervisor:
     """The workers of one service."""
 
     def __init__(
-        self, settings: Settings, flags: Sequence[str], listening: socket.socket, environment: Mapping[str, str]
+        self,
+        settings: Settings,
+        flags: Sequence[str],
+        listening: Sequence[socket.socket],
+        environment: Mapping[str, str],
     ) -> None:
-        """Take the settings, the flags that gave them, the socket and the environment that all workers share."""
+        """Take the settings, the flags that gave them, a socket for each worker, and the environment of all."""
         self._environment = os.environ | environment
-        self._count, self._flags, self._listening = settings.workers, flags, listening
+        self._flags, self._listening = flags, listening
         self._patience = settings.drain_delay + settings.drain_seconds + _GRACE
         self._workers: dict[Process, socket.socket] = {}
         self._stopped = asyncio.Event()
@@ -75,15 +80,16 @@ class Supervisor:
 
     async def _keep_all(self) -> int:
         """Give an exit code if the first worker cannot start: then none can."""
-        first, ready = await self._start()
+        first, ready = await self._start(0)
         if not ready:
             return max(1, await first.wait())
-        others = await asyncio.gather(*(self._start() for _ in range(self._count - 1)))
-        _log.info("running on %s", address(self._listening))
-        await asyncio.gather(self._keep(first, ready), *(self._keep(*other) for other in others))
+        others = await asyncio.gather(*map(self._start, range(1, len(self._listening))))
+        _log.info("running on %s", address(self._listening[0]))
+        started = enumerate([(first, ready), *others])
+        await asyncio.gather(*(self._keep(place, *worker) for place, worker in started))
         raise AssertionError("workers are kept for ever")
 
-    async def _keep(self, worker: Process, ready: bool) -> None:
+    async def _keep(self, place: int, worker: Process, ready: bool) -> None:
         """Replace a worker whenever it ends, at once if it had been ready."""
         pause = _FIRST_PAUSE
         while True:
@@ -96,16 +102,20 @@ class Supervisor:
                 _log.error("worker %d could not start; it is tried again in %g s", worker.pid, pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-            worker, ready = await self._start()
+            worker, ready = await self._start(place)
 
-    async def _start(self) -> tuple[Process, bool]:
-        """Start a worker; give it once it is ready, or with False once it has failed."""
+    async def _start(self, place: int) -> tuple[Process, bool]:
+        """Start the worker of a place; give it once it is ready, or with False once it has failed."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        inherited = (self._listening.fileno(), theirs.fileno())
-        command = [sys.executable, "-m", "service.process.worker", *map(str, inherited), *self._flags]
+        others = [listening for listening in self._listening if listening is not self._listening[place]]
+        listening = [one.fileno() for one in (self._listening[place], *others)]
+        sockets = [str(theirs.fileno()), ",".join(map(str, listening))]
+        command = [sys.executable, "-m", "service.process.worker", *sockets, *self._flags]
         with theirs:
-            worker = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, env=self._environment)
+            worker = await asyncio.create_subprocess_exec(
+                *command, pass_fds=(theirs.fileno(), *listening), env=self._environment
+            )
         self._workers[worker] = ours
         ready = await asyncio.get_running_loop().sock_recv(ours, 1)
         if ready:
@@ -113,7 +123,8 @@ class Supervisor:
         return worker, bool(ready)
 
     async def _end_all(self) -> None:
-        self._listening.close()
+        for listening in self._listening:
+            listening.close()
         for worker in self._workers:
             with suppress(ProcessLookupError):
                 worker.terminate()

@@ -1,19 +1,20 @@
 """Serves one socket in this process: alone, or as one of the workers that a supervisor starts.
 
-A worker is run as ``python -m service.process.worker <listening> <supervisor> <flag>…``, where the first two are the
-numbers of the sockets that it inherits.
+A worker is run as ``python -m service.process.worker <supervisor> <own>,<neighbour>,… <flag>…``, where the numbers are
+those of the sockets that it inherits.
 """
 
 import gc
 import logging
 import socket
 import sys
+from collections.abc import Sequence
 
 from pydantic_settings import CliApp
 
 from model.artifact import ArtifactError
 from service.app import create_app
-from service.process.listening import AddressError, address, listen
+from service.process.listening import AddressError, Neighbours, address, listen
 from service.process.logs import refuse
 from service.process.server import Server, stop_without
 from service.sessions import StoreError
@@ -22,17 +23,20 @@ from service.settings import Settings
 _log = logging.getLogger("nextply")
 
 
-def serve(settings: Settings, listening: socket.socket | None = None, supervisor: socket.socket | None = None) -> int:
-    """Serve until stopped; 1 if the service cannot start, which is said in one line."""
+def serve(settings: Settings, inherited: Sequence[socket.socket] = (), supervisor: socket.socket | None = None) -> int:
+    """Serve until stopped; 1 if the service cannot start, which is said in one line.
+
+    The first of the ``inherited`` sockets is its own; the others it looks after.
+    """
     try:
         app = create_app(settings)
-        listening = listening or listen(settings.host, settings.port)
+        own, *others = inherited or listen(settings.host, settings.port)
     except (ArtifactError, StoreError, AddressError) as error:
         refuse(error)
         return 1
-    on_ready = stop_without(supervisor) if supervisor else lambda _: _log.info("running on %s", address(listening))
+    on_ready = stop_without(supervisor) if supervisor else lambda _: _log.info("running on %s", address(own))
     _settle_down()
-    Server(app, settings, on_ready).run([listening])
+    Server(app, settings, on_ready, Neighbours(others)).run([own])
     return 0
 
 
@@ -49,9 +53,9 @@ def _settle_down() -> None:
 
 
 def main() -> int:
-    """Serve the inherited socket; the supervisor has checked the flags."""
-    listening, supervisor = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    return serve(CliApp.run(Settings, cli_args=sys.argv[3:]), listening, supervisor)
+    """Serve the inherited sockets; the supervisor has checked the flags."""
+    supervisor, *inherited = (socket.socket(fileno=int(number)) for number in ",".join(sys.argv[1:3]).split(","))
+    return serve(CliApp.run(Settings, cli_args=sys.argv[3:]), inherited, supervisor)
 
 
 if __name__ == "__main__":
