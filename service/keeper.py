@@ -13,7 +13,7 @@ from service.deadline import within_deadline
 from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
 from service.recent import Recent
-from service.sessions import Commit, Expired, Forgotten, Page, Session, SessionStore, Unreadable
+from service.sessions import Commit, Expired, Forgotten, Found, Page, Session, SessionStore, Unreadable
 from service.settings import Settings
 from service.turns import Turns
 
@@ -46,7 +46,7 @@ class Keeper:
         self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         thread = None if store.quick else self._thread
-        self._load = Group(store.load_many, thread)
+        self._load = Group(store.load_many, None if store.near else self._thread)
         self._commit = Group(store.commit_many, thread)
         self._delete = Group(store.delete_many, thread)
 
@@ -56,10 +56,7 @@ class Keeper:
 
     async def load(self, id_: str) -> Session:
         """Give a session; UnknownSession if there is none, SessionExpired if there was one."""
-        recent = self._recent.session(id_)
-        if recent is not None and self._has(recent):
-            return recent
-        found = await self._load(id_)
+        (found,) = await self.load_all([id_])
         if isinstance(found, Session):
             return found
         if isinstance(found, Unreadable):
@@ -67,6 +64,15 @@ class Keeper:
         if isinstance(found, Expired):
             raise SessionExpired(f"session {id_!r} has expired: it was idle for too long, or gave way to others")
         raise UnknownSession(f"no session is named {id_!r}")
+
+    async def load_all(self, ids: Sequence[str]) -> list[Found]:
+        """Give what there is of many sessions, in order; what is remembered and still holds is not read anew."""
+        remembered = [self._recent.session(id_) for id_ in ids]
+        found: dict[str, Found] = {one.id: one for one in remembered if one is not None and self._has(one)}
+        missing = [id_ for id_ in ids if id_ not in found]
+        if missing:
+            found |= zip(missing, await self._load.all(missing), strict=True)
+        return [found[id_] for id_ in ids]
 
     def _has(self, session: Session) -> bool:
         try:
@@ -102,7 +108,8 @@ class Keeper:
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
         if alive is not session or now() - session.used > self._touched:
-            await self.commit(alive, session.revision, self._recent.take(session))
+            position, ply = self._recent.take(session) or (None, 0)
+            await self.commit(alive, session.revision, position if ply == session.ply else None)
 
     async def change(self, id_: str, change: Callable[[Session], Awaitable[Change[Answer]]]) -> Answer:
         """Put what ``change`` makes of a session in its place, and give the answer that goes with it.
@@ -122,15 +129,9 @@ class Keeper:
             self._turns.give_back(id_)
         raise PlyConflict("others kept playing in this session; send the ply you expect", ply=session.ply)
 
-    def take_at_once(self, id_: str) -> Session | None:
-        """Take the turn of a session that nobody changes now, if it is remembered with its position; else give None.
-
-        The store may hold a later revision: a commit finds out. Who was given a session gives its turn back.
-        """
-        session = self._recent.session(id_)
-        if session is None or self._recent.position(session) is None or not self._turns.take_at_once(id_):
-            return None
-        return session
+    def take_at_once(self, id_: str) -> bool:
+        """Take the turn to change a session if nobody has it; who was given it gives it back."""
+        return self._turns.take_at_once(id_)
 
     def give_back(self, id_: str) -> None:
         """End the turn of a session."""

@@ -78,18 +78,16 @@ class Lines:
         With ``take`` the line is for moves to be kept: what is remembered of the position is played on, not a copy.
         """
         assert session.cache is not None
-        position = self._recent.take(session) if take else self._copy(session)
-        if position is None:
-            position = model.game.new_position()
-            for move in session.moves:
-                position.play(move)
+        position, ply = self._position(session, take=take) or (model.game.new_position(), 0)
+        for move in session.moves[ply:]:
+            position.play(move)
         known = Distribution(position.legal(), session.cache.next)
         ids = encode_context(model.game.context, session.context)
         return Line(model.game, ids, position, session.cache.state, known)
 
-    def _copy(self, session: Session) -> Position | None:
-        position = self._recent.position(session)
-        return None if position is None else position.copy()
+    def _position(self, session: Session, *, take: bool) -> tuple[Position, int] | None:
+        found = self._recent.take(session) if take else self._recent.position(session)
+        return found if take or found is None else (found[0].copy(), found[1])
 
     def give_back(self, session: Session, line: Line) -> None:
         """Remember the position of a line in which nothing was played after all."""

@@ -1,8 +1,8 @@
 """Reads the single moves that come at about the same time and plays them as one batch, from sessions to answers.
 
-Most requests are one more move of a session that this process served last. Done together such moves need no task, no
-place in a queue and no commit for each. What is not so plain gets no answer here and takes the way of all other
-requests: so nothing is decided here that is not decided there.
+Most requests are one more move of a running session. Done together such moves need no task, no load, no place in a
+queue and no commit for each. What is not so plain gets no answer here and takes the way of all other requests: so
+nothing is decided here that is not decided there.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from service.line import Line
 from service.lines import Lines
 from service.models import Model
 from service.requests import MovesRequest
-from service.sessions import Commit, Session
+from service.sessions import Commit, Found, Session
 from service.settings import Settings
 
 
@@ -38,7 +38,7 @@ class _Play:
 
 @dataclass(slots=True, eq=False)
 class _Taken:
-    """A move that is being played: the session before it, whose turn was taken, its model, and the line with it."""
+    """A move that is being played: the session before it, its model, and the line with it."""
 
     play: _Play
     session: Session
@@ -47,7 +47,7 @@ class _Taken:
 
 
 class Plays:
-    """Plays moves of sessions that are remembered, together."""
+    """Plays moves of many sessions together."""
 
     def __init__(self, lines: Lines, keeper: Keeper, settings: Settings) -> None:
         """Take the parts, which belong to the caller."""
@@ -90,59 +90,72 @@ class Plays:
         self._begin(plays)
 
     def _begin(self, plays: Iterable[_Play]) -> None:
-        batches: dict[str, list[_Taken]] = {}
+        begun = []
         for play in plays:
             if play.answer.done():
                 continue
-            try:
-                taken = self._take(play)
-            except Exception as error:
-                play.answer.set_exception(error)
-                continue
-            if taken is None:
-                play.answer.set_result(None)
+            if self._keeper.take_at_once(play.session):
+                begun.append(play)
             else:
-                batches.setdefault(taken.model.graph, []).append(taken)
-        for batch in batches.values():
-            task = asyncio.create_task(self._play(batch[0].model, batch))
+                play.answer.set_result(None)
+        if begun:
+            task = asyncio.create_task(self._play(begun))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    def _take(self, play: _Play) -> _Taken | None:
-        """Take the turn of a session and play the move on its position, if nothing speaks against it."""
-        session = self._keeper.take_at_once(play.session)
-        if session is None:
-            return None
-        taken = None
+    async def _play(self, plays: Sequence[_Play]) -> None:
+        """Load the sessions, whose turns were taken, and play what is plain, the moves of a model together."""
+        batches: dict[str, list[_Taken]] = {}
         try:
-            model = self._lines.fitting(session)
-            if model is not None and play.request.ply in (None, session.ply) and session.ply < self._longest:
-                line = self._line(session, model, play.request)
-                taken = None if line is None else _Taken(play, session, model, line)
-            return taken
-        finally:
+            sessions = await self._keeper.load_all([play.session for play in plays])
+        except Problem:
+            sessions = [None for _ in plays]
+        for play, session in zip(plays, sessions, strict=True):
+            try:
+                taken = self._take(play, session)
+            except Exception as error:
+                self._dismiss(play, error)
+                continue
             if taken is None:
-                self._keeper.give_back(session.id)
+                self._dismiss(play, None)
+            else:
+                batches.setdefault(taken.model.graph, []).append(taken)
+        await asyncio.gather(*(self._play_batch(batch[0].model, batch) for batch in batches.values()))
 
-    def _line(self, session: Session, model: Model, request: MovesRequest) -> Line | None:
+    def _take(self, play: _Play, session: Found) -> _Taken | None:
+        """Play the move on the session's position, if nothing speaks against it."""
+        if play.answer.done() or not isinstance(session, Session):
+            return None
+        model = self._lines.fitting(session)
+        if model is None or play.request.ply not in (None, session.ply) or session.ply >= self._longest:
+            return None
         line = self._lines.resume(model, session, take=True)
         try:
-            line.play(request.moves)
+            line.play(play.request.moves)
         except BadMove:
             self._lines.give_back(session, line)
             return None
-        return line
+        return _Taken(play, session, model, line)
 
-    async def _play(self, model: Model, batch: Sequence[_Taken]) -> None:
+    def _dismiss(self, play: _Play, error: Exception | None) -> None:
+        """Give a turn back; say what went wrong, if anything did."""
+        self._keeper.give_back(play.session)
+        if play.answer.done():
+            return
+        if error is None:
+            play.answer.set_result(None)
+        else:
+            play.answer.set_exception(error)
+
+    async def _play_batch(self, model: Model, batch: Sequence[_Taken]) -> None:
         try:
             going = await self._compute(model, batch)
             if going:
                 await self._keep(model, going)
         except Exception as error:
             for taken in batch:
-                if not taken.play.answer.done():
-                    taken.play.answer.set_exception(error)
-        finally:
+                self._dismiss(taken.play, error)
+        else:
             for taken in batch:
                 self._keeper.give_back(taken.session.id)
 

@@ -1,6 +1,7 @@
 """Remembers the sessions that this process served last, each with its position, so that neither is read again.
 
-What is remembered is a cache of the store: whoever uses it asks the store whether it still holds.
+What is remembered is a cache of the store: whoever uses it asks the store whether it still holds. A position is still
+of use when another process has played on.
 """
 
 from collections import OrderedDict
@@ -22,17 +23,19 @@ class Recent:
         kept = self._kept.get(id_)
         return None if kept is None else kept[0]
 
-    def position(self, session: Session) -> Position | None:
-        """Give the position at which a session stands, not to be played on; None if it is not remembered."""
+    def position(self, session: Session) -> tuple[Position, int] | None:
+        """Give a position on the way to where a session stands, not to be played on, and its ply."""
         kept, position = self._kept.get(session.id, (None, None))
-        return position if kept is session else None
+        if kept is None or position is None or not _leads_to(kept, session):
+            return None
+        return position, kept.ply
 
-    def take(self, session: Session) -> Position | None:
-        """Give the position at which a session stands, to be played on: it is not remembered any more."""
-        position = self.position(session)
-        if position is not None:
-            self._kept[session.id] = session, None
-        return position
+    def take(self, session: Session) -> tuple[Position, int] | None:
+        """Give a position on the way to where a session stands, to be played on: it is not remembered any more."""
+        found = self.position(session)
+        if found is not None:
+            self._kept[session.id] = self._kept[session.id][0], None
+        return found
 
     def keep(self, session: Session, position: Position | None) -> None:
         """Remember a session as the store has it, and where it stands."""
@@ -44,3 +47,11 @@ class Recent:
     def forget(self, id_: str) -> None:
         """Remember nothing of a session."""
         self._kept.pop(id_, None)
+
+
+def _leads_to(kept: Session, session: Session) -> bool:
+    """Say whether one is the other, or what came of it when another process played on."""
+    if kept is session:
+        return True
+    same = (kept.model, kept.version, kept.vocabulary) == (session.model, session.version, session.vocabulary)
+    return same and kept.moves == session.moves[: kept.ply]

@@ -13,7 +13,7 @@ from service.engine import Engine, Input, Rows
 from service.sessions import Commit, Limits
 from service.sessions.memory import MemoryStore
 from service.settings import Settings
-from tests.serving import COLOURS, Client, read_problem, serving
+from tests.serving import COLOURS, KASPAROV_TOPALOV, Client, read_problem, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +132,20 @@ async def test_what_another_process_kept_meanwhile_is_played_on(settings: Settin
         problem = await play(one, 0, "white", ply=5)
         assert (problem["code"], problem["ply"]) == ("ply_conflict", 8)
         assert await moves_of(other, 0) == [*COLOURS, "red", "red", "red"]
+
+
+async def test_a_position_that_another_process_left_behind_leads_to_where_the_game_is_now(settings, store):
+    async with serving(settings) as one, serving(settings) as other:
+        for name in ("s0", "s1"):
+            await one.ok("POST", "/sessions", {"session": name, "model": "chess"})
+        for ply, move in enumerate(KASPAROV_TOPALOV[:40]):
+            if ply == 21:
+                await other.ok("POST", "/sessions/s0/takeback", {"to_ply": 15})
+                for again in KASPAROV_TOPALOV[15:21]:
+                    await play(other, 0, again)
+            # One of them falls behind by ever more moves.
+            answer = await play(one if ply in (0, 1, 3, 6, 10, 15, 21, 28, 36) else other, 0, move)
+            assert answer | {"session": "s1"} == await play(one, 1, move)
 
 
 async def test_who_has_no_time_left_takes_back_a_move_and_the_others_are_kept(client, store, monkeypatch):

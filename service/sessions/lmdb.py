@@ -38,6 +38,8 @@ class LmdbStore:
     a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
     """
 
+    near = True
+
     def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
         """Open or make the store; StoreError if the folder cannot be used."""
         self._limits = limits

@@ -9,7 +9,7 @@ from service.sessions.watchers import Watchers
 class MemoryStore:
     """A dict of records. Records are packed, as in every store, so that nothing depends on living in one process."""
 
-    quick = True
+    near = quick = True
 
     def __init__(self, limits: Limits) -> None:
         """Begin empty."""

@@ -181,15 +181,19 @@ class StoreError(Exception):
 class SessionStore(Protocol):
     """Where sessions live.
 
-    Any thread may call, one at a time; only ``has``, ``watch`` and what that gives may be called while another call
-    runs.
+    Any thread may call, one at a time; only ``has``, ``watch`` and what that gives, and ``load_many`` where it is near,
+    may be called while another call runs.
     What goes wrong raises: StoreError where the store cannot be reached, else the error of what it is built on. Whether
     a commit that raised was kept is known by loading.
     """
 
     @property
+    def near(self) -> bool:
+        """Whether loads take microseconds, since what is kept is on this machine."""
+
+    @property
     def quick(self) -> bool:
-        """Whether calls take microseconds, since they wait for no disk and no server."""
+        """Whether commits take microseconds, since they wait for no disk and no server."""
 
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""

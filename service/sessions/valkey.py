@@ -48,7 +48,7 @@ class ValkeyStore:
     were idle longest before others. While the server is away a call raises StoreError, most of them at once.
     """
 
-    quick = False
+    near = quick = False
 
     def __init__(self, url: str, limits: Limits) -> None:
         """Take the address; StoreError if it is none. The server need not be there yet."""
