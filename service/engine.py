@@ -79,6 +79,8 @@ class Engine:
         Gives float32 [rows, moves] and the states after the step. A row's bits do not depend on the other rows.
         With gates it gives [rows, units] of all of them, in the manifest's order, and the same states.
         """
+        if len(inputs) <= self._most_rows:
+            return self._step(inputs, states)
         parts = range(0, len(inputs), self._most_rows)
         steps = [self._step(inputs[a : a + self._most_rows], states[a : a + self._most_rows]) for a in parts]
         return np.concatenate([shown for shown, _ in steps]), [state for _, after in steps for state in after]

@@ -120,7 +120,8 @@ class Plays:
                 self._dismiss(play, None)
             else:
                 batches.setdefault(taken.model.graph, []).append(taken)
-        await asyncio.gather(*(self._play_batch(batch[0].model, batch) for batch in batches.values()))
+        runs = [self._play_batch(batch[0].model, batch) for batch in batches.values()]
+        await (runs[0] if len(runs) == 1 else asyncio.gather(*runs))
 
     def _take(self, play: _Play, session: Found) -> _Taken | None:
         """Play the move on the session's position, if nothing speaks against it."""
