@@ -27,9 +27,9 @@ class Shape:
     layers: int = 1
     embedding: int = 256
     channels: int = 64
-    block: str = "inverted"
+    block: str = "residual"
     """A kind of `BLOCKS`."""
-    blocks: int = 6
+    blocks: int = 3
     summary: int = 8
     """Channels of each cell that the memory sees."""
     key: int = 32
