@@ -12,7 +12,7 @@ import numpy as np
 from model.games import Game
 from scripts.benchmarks.load import Plan, fastest, post
 from scripts.benchmarks.pump import connect, pump, take_http
-from scripts.benchmarks.servers import Server, nextply
+from scripts.benchmarks.servers import UNSYNCED, Server, nextply
 from scripts.benchmarks.setting import TOKENS, Setting
 from scripts.peers import triton_server
 
@@ -124,6 +124,10 @@ def all_of(setting: Setting, folder: Path) -> Iterator[list[Contender]]:
                 label = {"server": "nextply", "model": model, "workers": count}
                 server = nextply("nextply", models, model, folder / f"nextply-{model}-{count}", workers=count)
                 found.append(Nextply(label, stack.enter_context(server), game, model))
+            label = {"server": UNSYNCED, "model": model, "workers": max(setting.workers)}
+            place = folder / f"{UNSYNCED}-{model}"
+            server = nextply(UNSYNCED, models, model, place, workers=label["workers"], fsync=False)
+            found.append(Nextply(label, stack.enter_context(server), game, model))
             if setting.peers is None:
                 continue
             for count in setting.workers:

@@ -9,9 +9,10 @@ from matplotlib.ticker import StrMethodFormatter
 
 from scripts.benchmarks.figures import Run, matching, middle, values
 from scripts.benchmarks.game_length import GROWING, RESENT, SESSION
+from scripts.benchmarks.servers import UNSYNCED
 from scripts.benchmarks.tables import contender
 
-_COLOURS = {"nextply": "tab:blue", "triton": "tab:green", "by_hand": "tab:orange"}
+_COLOURS = {"nextply": "tab:blue", UNSYNCED: "tab:cyan", "triton": "tab:green", "by_hand": "tab:orange"}
 _LINES = {1: "-", 2: "--"}
 _WAYS = {SESSION: "a move in a session", RESENT: "the whole game sent", GROWING: "… that grew by a move"}
 

@@ -21,6 +21,8 @@ _LOOK = 0.002
 # Seconds that a server has to end by itself.
 _FAREWELL = 3
 _ROOT = Path(__file__).parents[2]
+# The service with a store that does not wait for the disk: a crash loses nothing, a power cut the last moments.
+UNSYNCED = "unsynced"
 
 
 class BenchmarkError(Exception):

@@ -7,10 +7,11 @@ from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.figures import Run, matching, middle, ratio, values
 from scripts.benchmarks.game_length import GROWING, RESENT, SESSION
 from scripts.benchmarks.one_client import HTTP, STEP
+from scripts.benchmarks.servers import UNSYNCED
 from scripts.pages import table
 
 Results = Mapping[str, Any]
-_NAMES = {"nextply": "Nextply", "triton": "Triton", "by_hand": "FastAPI by hand"}
+_NAMES = {"nextply": "Nextply", UNSYNCED: "Nextply without fsync", "triton": "Triton", "by_hand": "FastAPI by hand"}
 _NOTHING = "–"
 
 
