@@ -1,12 +1,13 @@
 """One request's whole way: moves are checked, the network reads them, the session is kept, the answer is written."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from service import answers, requests, schemas
 from service.deadline import within_deadline
-from service.errors import BadContext, BadMove, PlyConflict
+from service.errors import BadContext, BadMove, PlyConflict, Problem
 from service.keeper import Change, Keeper, new_id, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
@@ -15,6 +16,8 @@ from service.models import Model, Models
 from service.plays import Plays, expected
 from service.sessions import Session
 from service.settings import Settings
+
+_log = logging.getLogger("nextply")
 
 
 class Predictor:
@@ -86,6 +89,10 @@ class Predictor:
         late = await asyncio.gather(*(self._play(*asked[number]) for number in left), return_exceptions=True)
         for number, answer in zip(left, late, strict=True):
             given[number] = expected(answer)
+        # Of a batch that failed every item has the same cause.
+        for cause, answer in {one.__cause__: one for one in given if isinstance(one, Problem)}.items():
+            if cause is not None:
+                _log.error("%s", answer, exc_info=cause)
         return {"results": [answers.step(id_, answer) for (id_, _), answer in zip(asked, given, strict=True)]}
 
     async def peek(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:

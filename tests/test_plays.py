@@ -191,6 +191,15 @@ async def test_a_store_that_fails_is_told_to_all_and_the_moves_can_be_sent_again
     assert [answer["ply"] for answer in answers] == [1] * 4
 
 
+async def test_what_made_steps_fail_is_in_the_log_once_and_in_no_answer(client, store, caplog):
+    store.broken = True
+    steps = {"steps": [{"session": f"s{number}", "moves": ["red"]} for number in range(4)]}
+    results = (await client.ok("POST", "/steps", steps))["results"]
+    assert [result["problem"]["code"] for result in results] == ["store_failed"] * 4
+    assert caplog.text.count("OSError: out of order") == 1
+    assert "out of order" not in str(results)
+
+
 async def test_a_bug_in_one_move_leaves_nobody_waiting(client, store, monkeypatch, caplog):
     find = TokenPosition.find
 
