@@ -115,7 +115,9 @@ def main(words: list[str] | None = None) -> None:
     """Train, export, measure, and print the table; what a person can put right ends in a message."""
     parser = argparse.ArgumentParser(prog="python -m scripts.compare", description="Train variants of a network alike.")
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="a run: its games and settings")
-    parser.add_argument("--vary", type=_vary, nargs="+", required=True, metavar="FIELD=A,B", help="what differs")
+    parser.add_argument(
+        "--vary", type=_vary, nargs="+", required=True, metavar="FIELD=A,B", help="what differs, or is to be as given"
+    )
     parser.add_argument("--tokens", type=count, required=True, metavar="N", help="plies that each is trained on")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the variants are kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -124,7 +126,8 @@ def main(words: list[str] | None = None) -> None:
         results = _compare(arguments)
     except (ArtifactError, ExportError, OSError, ValueError) as error:
         sys.exit(f"compare: {error}")
-    print(_table(results, [name for name, _ in arguments.vary]))
+    # What is the same for all is in the command.
+    print(_table(results, [name for name, values in arguments.vary if len(values) > 1]))
     if arguments.json:
         arguments.json.write_text(json.dumps({"tokens": arguments.tokens, "variants": results}, indent=1) + "\n")
 

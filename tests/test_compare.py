@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_variants_are_trained_alike_and_compared(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--run", str(run), "--vary", "cell=rnn,gru", "width=8,16", "--tokens", "600"]
+    words = ["--run", str(run), "--vary", "cell=rnn,gru", "width=8,16", "batch=100", "--tokens", "600"]
     compare.main([*words, "--out", str(tmp_path / "variants"), "--json", str(tmp_path / "variants.json")])
     written = json.loads((tmp_path / "variants.json").read_text())
     rows = written["variants"]
@@ -38,10 +38,11 @@ def test_variants_are_trained_alike_and_compared(run: Path, tmp_path: Path, caps
     assert all(row["steps_per_second"] > 100 for row in rows)
     table = capsys.readouterr().out
     assert table.count("\n| cell ") == 4
-    for variant in ("rnn-8", "gru-16"):
+    assert "| cell rnn, width 8 |" in table
+    for variant in ("rnn-8-100", "gru-16-100"):
         settings = json.loads((tmp_path / "variants" / variant / "settings.json").read_text())
         assert settings["training"]["tokens"] == 600
-        assert settings["training"]["batch"] == 200
+        assert settings["training"]["batch"] == 100
 
 
 def test_a_field_that_does_not_exist_is_named_with_those_that_do(
