@@ -1,8 +1,8 @@
-"""Run ``python -m scripts.learning_curve curve.json --target 1.56 --out docs/learning-curve.png``.
+"""Run ``python -m scripts.learning_curve curve.json artifacts/chess/2/manifest.json --target 1.56 --out curve.png``.
 
-Reads the figures that ``scripts.compare --vary tokens=… --json`` wrote, fits NLL = floor + a · plies^−b to them, and
-says how many plies a target would take, as a table and a picture. What cannot be foreseen at all, the floor, is not
-known: so the answer is given for several.
+Reads the figures that ``scripts.compare --vary tokens=… --json`` wrote, and manifests of models, fits NLL = floor + a ·
+plies^−b to what all of them have on held-out games, and says how many plies a target would take, as a table and a
+picture. What cannot be foreseen at all, the floor, is not known: so the answer is given for several.
 """
 
 import argparse
@@ -50,11 +50,18 @@ class Curve:
 
 
 def read_points(path: Path) -> list[tuple[int, float]]:
-    """Give plies and NLL of each variant; ValueError if the file is none of a comparison of ``tokens``."""
+    """Give plies and NLL of each variant of a comparison of ``tokens``, or of the one model of a manifest.
+
+    ValueError if the file is neither.
+    """
     try:
-        return [(int(row["tokens"]), float(row["fp32"]["nll"])) for row in json.loads(path.read_text())["variants"]]
+        content = json.loads(path.read_text())
+        if "variants" in content:
+            return [(int(row["tokens"]), float(row["fp32"]["nll"])) for row in content["variants"]]
+        return [(int(content["data"]["trained_plies"]), float(content["parity"]["fp32"]["nll"]))]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path.name} is not what scripts.compare --vary tokens=… --json writes: {error}") from None
+        what = "neither a manifest nor what scripts.compare --vary tokens=… --json writes"
+        raise ValueError(f"{path.name} is {what}: {error}") from None
 
 
 def table(curves: list[Curve], target: float) -> str:
@@ -91,13 +98,13 @@ def draw(points: list[tuple[int, float]], curves: list[Curve], target: float, pa
 def main(words: list[str] | None = None) -> None:
     """Fit, print and draw; what a person can put right ends in a message."""
     parser = argparse.ArgumentParser(prog="python -m scripts.learning_curve", description="Extrapolate a curve.")
-    parser.add_argument("comparison", type=Path, help="what scripts.compare --vary tokens=A,B,… --json wrote")
+    parser.add_argument("figures", type=Path, nargs="+", help="of scripts.compare --vary tokens=… --json, or manifests")
     parser.add_argument("--target", type=float, required=True, metavar="NLL", help="nats a move to be reached")
     parser.add_argument("--floors", type=float, nargs="+", default=[0.0, 1.0, 1.3], metavar="NLL", help="(0 1 1.3)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a picture to write")
     arguments = parser.parse_args(words)
     try:
-        points = read_points(arguments.comparison)
+        points = sorted(point for path in arguments.figures for point in read_points(path))
         curves = [Curve.fit(points, floor) for floor in arguments.floors]
     except (OSError, ValueError) as error:
         sys.exit(f"learning_curve: {error}")

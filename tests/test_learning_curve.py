@@ -35,8 +35,11 @@ def test_a_higher_floor_asks_for_more_plies():
 
 
 def test_the_answer_is_a_table_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    comparison = write(tmp_path / "curve.json", POINTS)
-    main([str(comparison), "--target", "1.4", "--floors", "1.2", "1.35", "--out", str(tmp_path / "curve.png")])
+    plies, nll = POINTS[2]
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"data": {"trained_plies": plies}, "parity": {"fp32": {"nll": nll}}}))
+    words = [str(write(tmp_path / "curve.json", POINTS[:2])), str(manifest), "--target", "1.4"]
+    main([*words, "--floors", "1.2", "1.35", "--out", str(tmp_path / "curve.png")])
     assert f"| 1.20 | 0.250 | 0.000 | {(30 / 0.2) ** 4 / 1e6:,.0f} million |" in capsys.readouterr().out
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
@@ -45,5 +48,5 @@ def test_a_floor_above_the_points_is_refused_and_a_file_of_another_kind_is_named
     with pytest.raises(SystemExit, match=r"floor 2\.5 needs two points"):
         main([str(write(tmp_path / "curve.json", POINTS)), "--target", "1.4", "--floors", "2.5"])
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(SystemExit, match=r"other\.json is not what scripts\.compare"):
+    with pytest.raises(SystemExit, match=r"other\.json is neither a manifest nor"):
         main([str(tmp_path / "other.json"), "--target", "1.4"])
