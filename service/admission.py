@@ -109,4 +109,4 @@ class Admission:
 
 
 def _always_served(path: str) -> bool:
-    return path.startswith("/health/") or path == "/metrics" or path.endswith("/events")
+    return path.startswith(("/health/", "/v2/health/")) or path == "/metrics" or path.endswith("/events")

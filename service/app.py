@@ -31,6 +31,10 @@ from service.settings import Settings
 from service.stopping import Stopping
 from service.streams.onlookers import Onlookers
 from service.streams.places import Places
+from service.v2.failures import ErrorsOfV2
+from service.v2.repository import Repository
+from service.v2.routes import v2_routes
+from service.v2.sequences import Sequences
 
 _log = logging.getLogger("nextply")
 
@@ -72,10 +76,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(stream_routes(predictor, history, keeper, places, stopping, settings))
     app.include_router(event_routes(onlookers, places))
     app.include_router(operation_routes(models, keeper, stopping))
+    repository = Repository(models, keeper, stopping, settings)
+    app.include_router(v2_routes(repository, Sequences(predictor, strict=settings.strict_sequences), settings))
     answer_failures(app)
     app.put_in_front(lambda behind: BodyLimit(behind, settings.max_body))
     app.put_in_front(lambda behind: HotRoutes(behind, predictor, settings.max_body))
     app.put_in_front(lambda behind: Admission(behind, settings, stopping))
+    app.put_in_front(ErrorsOfV2)
     return app
 
 

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     positions: int = Field(
         4096, ge=0, description="running games that a worker remembers, to not read and replay them at every move"
     )
+    strict_sequences: bool = Field(
+        False, description="at /v2, refuse to start a sequence that is running (409); by default it begins anew"
+    )
     drain_delay: float = Field(
         0, ge=0, description="seconds in which a stop goes on serving with readiness off, so that balancers look away"
     )

@@ -134,7 +134,7 @@ async def test_the_estimate_is_the_time_in_which_as_many_were_through_before(adm
     await asyncio.gather(*running)
 
 
-@pytest.mark.parametrize("path", ["/health/ready", "/health/live", "/metrics", "/sessions/game/events"])
+@pytest.mark.parametrize("path", ["/health/ready", "/v2/health/ready", "/metrics", "/sessions/game/events"])
 async def test_probes_metrics_and_event_streams_are_served_however_much_runs(admission, behind, path):
     running = begin(admission, *(Exchange() for _ in range(3)), *(Exchange(path) for _ in range(3)))
     await asyncio.sleep(0)

