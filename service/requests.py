@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic_core import PydanticCustomError
 
 Move = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 # A list stops at its first error: a body of a million would cost seconds and gigabytes to describe.
@@ -11,9 +12,23 @@ Moves = Annotated[MoveList, Field(min_length=1)]
 TopK = Annotated[int, Field(ge=1, le=100, description="How many of the likeliest moves to give.")]
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
 ModelName = Annotated[str, Field(description="`name` for the newest version, or `name/version`.", max_length=256)]
+_FIELDS = 16
+
+
+def _few(value: Any) -> Any:
+    """Pass what has few members: pydantic looks at all of them before it counts, and describes each that is wrong."""
+    if isinstance(value, dict) and len(value) > _FIELDS:
+        raise PydanticCustomError("many_fields", "a context has at most {most} members", {"most": _FIELDS})
+    return value
+
+
 Context = Annotated[
     dict[str, int | str | None],
-    Field(description="What is known beside the moves, for chess `white_elo`, `black_elo`, `time_control`."),
+    BeforeValidator(_few),
+    Field(
+        max_length=_FIELDS,
+        description="What is known beside the moves, for chess `white_elo`, `black_elo`, `time_control`.",
+    ),
 ]
 
 

@@ -224,6 +224,18 @@ async def test_a_list_of_many_errors_is_refused_for_its_first(limited: Client):
 
 
 @pytest.mark.anyio
+async def test_a_context_of_many_members_is_refused_for_their_number(limited: Client):
+    context = {str(number): 1.5 for number in range(17)}
+    for path, body in (
+        ("/predict", {"sequences": [{"moves": [], "context": context}]}),
+        ("/sessions", {"context": context}),
+    ):
+        problem = await limited.problem("POST", path, body)
+        (error,) = problem["errors"]
+        assert error["problem"] == "a context has at most 16 members"
+
+
+@pytest.mark.anyio
 async def test_a_stale_request_of_any_length_is_a_conflict(artifacts: Path):
     async with serving(Settings(artifacts=artifacts, store="memory")) as client:
         await client.ok("POST", "/sessions", {"session": "game", "model": "colours", "moves": ["red"]})
