@@ -16,8 +16,8 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 	$(INSTALL) .
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/serve.stamp
-	$(INSTALL) ".[train,dev]"
+$(VENV)/dev.stamp: $(VENV)/serve.stamp client/pyproject.toml
+	$(INSTALL) ".[train,dev]" --editable "./client[cli]"
 	touch $@
 
 serve: $(VENV)/serve.stamp ## run the service on the shipped model: make serve PORT=9000
