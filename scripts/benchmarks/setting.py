@@ -42,8 +42,9 @@ class Setting:
         return Artifact.load(self.folder(model))
 
     def folder(self, model: str) -> Path:
-        """Give the folder of a model."""
-        return self.models[model] / model / "1"
+        """Give the folder of a model, of which there is one version."""
+        (folder,) = (self.models[model] / model).iterdir()
+        return folder
 
 
 def place_models(work: Path, chess: Path) -> dict[str, Path]:
@@ -51,10 +52,11 @@ def place_models(work: Path, chess: Path) -> dict[str, Path]:
     roots = {name: work / f"models-{name}" for name in (TOKENS, CHESS)}
     if not (roots[TOKENS] / TOKENS / "1" / "manifest.json").exists():
         write_untrained(roots[TOKENS] / TOKENS / "1")
-    link = roots[CHESS] / CHESS / "1"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(chess.resolve())
+    versions = roots[CHESS] / CHESS
+    versions.mkdir(parents=True, exist_ok=True)
+    for link in versions.iterdir():
+        link.unlink()
+    (versions / chess.name).symlink_to(chess.resolve())
     return roots
 
 
