@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.artifact import Artifact
+from model.artifact import Artifact, find_artifacts
 
 TOKENS, CHESS = "tokens", "chess"
 _VOCABULARY, _WIDTH, _EMBEDDING, _LAYERS = 2000, 512, 256, 2
@@ -43,7 +43,7 @@ class Setting:
 
     def folder(self, model: str) -> Path:
         """Give the folder of a model, of which there is one version."""
-        (folder,) = (self.models[model] / model).iterdir()
+        (folder,) = (folder for folder in find_artifacts(self.models[model]) if folder.parent.name == model)
         return folder
 
 
