@@ -50,9 +50,9 @@ class Lines:
         The session is given as it is, if its cache fits; else it is rebuilt from its log, through the scheduler.
         ModelChanged if the model that serves it now numbers its moves in another way.
         """
-        if fitting := self.fitting(session):
-            return fitting, session
         model = await self.model(session)
+        if session.cache is not None and session.cache.graph == model.graph:
+            return model, session
         line = await self.at(model, session, session.ply)
         await line.run(model.scheduler, model.prefixes)
         sessions_rebuilt.inc()
