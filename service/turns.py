@@ -25,8 +25,8 @@ class Turns:
             with within_deadline():
                 await turn
         except (asyncio.CancelledError, DeadlinePassed):
-            if turn.done() and not turn.cancelled():
-                # It was given in the moment in which its taker left.
+            # Whoever leaves must not be given a turn any more, and gives back one that came in the same moment.
+            if not turn.cancel() and not turn.cancelled():
                 self.give_back(key)
             raise
 

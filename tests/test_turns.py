@@ -55,3 +55,14 @@ async def test_a_turn_given_to_one_who_leaves_in_that_moment_goes_to_the_next():
     await asyncio.wait_for(waiting, 1)
     turns.give_back("a")
     await asyncio.wait_for(turns.take("a"), 1)
+
+
+async def test_one_whose_time_was_over_before_it_asked_is_given_no_turn():
+    turns = Turns()
+    await turns.take("a")
+    begin_deadline(0)
+    with pytest.raises(DeadlinePassed):
+        await turns.take("a")
+    begin_deadline(None)
+    turns.give_back("a")
+    assert turns.take_at_once("a")
