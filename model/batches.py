@@ -10,6 +10,9 @@ import numpy.typing as npt
 from model.dataset import Packed
 from model.games import Game
 
+# What stands in the cells of a board that never came about: no game has so many codes.
+NOTHING = 255
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -20,6 +23,7 @@ class Batch:
     seen: int64 [N, fields]    context and side, as the player to move sees them
     cells: uint8 [N, cells]    the board, as the player to move sees it
     mask: bool [B, T]          N of them True
+    later: uint8 [N, cells]    the board two plies later, `NOTHING` in every cell where the game had ended
     expected: float32 [N, moves]  p of every move as a teacher sees it, if there is one
     """
 
@@ -28,6 +32,7 @@ class Batch:
     seen: npt.NDArray[np.int64]
     cells: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
+    later: npt.NDArray[np.uint8]
     expected: npt.NDArray[np.float32] | None = None
 
     @property
@@ -47,6 +52,7 @@ class Batch:
                 self.seen[inside],
                 self.cells[inside],
                 self.mask[:, first:end],
+                self.later[inside],
                 None if self.expected is None else self.expected[inside],
             )
 
@@ -60,7 +66,10 @@ def collate(game: Game, packed: Packed, games: npt.NDArray[np.int64], context: n
     targets = packed.tokens[index].astype(np.int64)
     tokens = np.where(ply == 0, game.vocabulary.start, np.roll(targets, 1))
     sides = np.array([[game.seen(ids, player) for player in (0, 1)] for ids in context.tolist()], np.int64)
-    return Batch(tokens, targets, sides[row, packed.players[index]], packed.cells[index], mask)
+    later = np.full((len(index), packed.cells.shape[1]), NOTHING, np.uint8)
+    lasts = ply + 2 < lengths[row]
+    later[lasts] = packed.cells[index[lasts] + 2]
+    return Batch(tokens, targets, sides[row, packed.players[index]], packed.cells[index], mask, later)
 
 
 def bucket(lengths: npt.NDArray[np.int64], tokens: int, seed: int, pool: int = 64) -> list[npt.NDArray[np.int64]]:

@@ -149,6 +149,13 @@ class NextMove(nn.Module):
         tokens: int64 [N];  seen: int64 [N, fields];  cells: int64 [N, cells];  mask: bool [B, T] with N True
         Gives float [N, moves], and the state after the last column, which is a game's own only where mask is full.
         """
+        features, memory, state = self.read(tokens, seen, cells, mask, state)
+        return self.score(features, memory), state
+
+    def read(
+        self, tokens: Tensor, seen: Tensor, cells: Tensor, mask: Tensor, state: State | None = None
+    ) -> tuple[Tensor | None, Tensor, State]:
+        """Read what `forward` does; give the board's ``[N, channels, rows, columns]``, the memory and the state."""
         inputs = self.tokens(tokens) + self.context(seen)
         features = None
         if self.board is not None:
@@ -158,8 +165,11 @@ class NextMove(nn.Module):
         padded = torch.zeros(*mask.shape, inputs.shape[1], dtype=inputs.dtype)
         padded[mask] = functional.relu(inputs)
         outputs, state = self.cell(padded.transpose(0, 1), state)
-        memory = outputs.transpose(0, 1)[mask]
+        return features, outputs.transpose(0, 1)[mask], state
+
+    def score(self, features: Tensor | None, memory: Tensor) -> Tensor:
+        """Give float [N, moves] of what `read` gave."""
         scores: Tensor = self.linear(memory)
         if self.head is not None and features is not None:
             scores = scores + self.head(features, memory)
-        return scores.clamp(min=FLOOR), state
+        return scores.clamp(min=FLOOR)

@@ -21,11 +21,15 @@ class Optimiser:
     gate of a cell is a matrix of its own. Tables, biases and the scores of the vocabulary go through AdamW.
     """
 
-    def __init__(self, network: NextMove, decay: float) -> None:
-        """Tell matrices from the rest; ``decay`` is the weight decay, in shares of the learning rate."""
+    def __init__(self, network: NextMove, decay: float, beside: nn.Module | None = None) -> None:
+        """Tell matrices from the rest, to which all parameters of a module ``beside`` the network belong.
+
+        ``decay`` is the weight decay, in shares of the learning rate.
+        """
         self._parts = list(_parts(network))
         matrices = {id(parameter) for parameter, *_ in self._parts}
         rest = [parameter for parameter in network.parameters() if id(parameter) not in matrices]
+        rest += beside.parameters() if beside else ()
         self._adamw = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=decay)
         self._muon = torch.optim.Muon([part for *_, part in self._parts], weight_decay=decay / _RATIO)
 

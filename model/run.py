@@ -38,6 +38,8 @@ class Settings:
     """Share of games whose context is hidden, so that the network also serves without it."""
     taught: float = 0.7
     """Share of the loss that is against what a teacher expected, where there is one."""
+    foresight: float = 0.0
+    """Weight, a cell, of a side loss on the board two plies later; nothing of it is served."""
     mixed: bool = True
     """bfloat16 where that is exact enough; parameters stay float32."""
     held_out: int = 400

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -18,6 +18,7 @@ from model.artifact import Artifact
 from model.batches import Batch, bucket, collate
 from model.cells import State
 from model.dataset import Packed
+from model.foresight import Foresight
 from model.games import Game
 from model.network import NextMove
 from model.optimiser import Optimiser
@@ -60,7 +61,11 @@ class Trainer:
         self.teacher = None if teacher is None else Teacher(Artifact.load(teacher), game)
         torch.manual_seed(settings.seed)
         self.network = NextMove(game, settings.shape)
-        self.optimiser = Optimiser(self.network, settings.decay)
+        self.foresight = Foresight(game.grid, settings.shape) if game.grid and settings.foresight else None
+        self.learning = nn.ModuleDict({"network": self.network})
+        if self.foresight:
+            self.learning["foresight"] = self.foresight
+        self.optimiser = Optimiser(self.network, settings.decay, self.foresight)
         self.progress = Progress()
         if warm is not None and not run.checkpoint.exists():
             from safetensors.torch import load_file
@@ -77,12 +82,14 @@ class Trainer:
         if progress.cooling and not cooled(self.settings, progress) and self.run.steady.exists():
             checkpoint = torch.load(self.run.steady, weights_only=True)
         self.averaged.load_state_dict(checkpoint["averaged"])
-        self.network.load_state_dict(checkpoint["network"])
+        for name, module in self.learning.items():
+            module.load_state_dict(checkpoint[name])
         self.optimiser.load_state_dict(checkpoint["optimiser"])
         self.progress = Progress(**checkpoint["progress"])
 
     def _checkpoint(self, path: Path) -> None:
-        weights = {"network": self.network.state_dict(), "averaged": self.averaged.state_dict()}
+        weights = {name: module.state_dict() for name, module in self.learning.items()}
+        weights |= {"averaged": self.averaged.state_dict()}
         rest = {"optimiser": self.optimiser.state_dict(), "progress": asdict(self.progress)}
         self.run.save(path, weights | rest)
 
@@ -118,34 +125,44 @@ class Trainer:
         return replace(batch, expected=self.teacher.expect(self.packed, games))
 
     def _losses(self, network: NextMove, batch: Batch) -> Iterator[tuple[Tensor, float]]:
-        """Give of each window the loss, and the sum of −ln p of the moves played, which is the loss without a teacher.
+        """Give of each window the loss, and the sum of −ln p of the moves played, which alone is watched.
 
         Gradients reach no further back than the window's first ply.
         """
         state: State | None = None
         for window in batch.windows(self.settings.plies):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.settings.mixed):
-                scores, after = network(*map(torch.from_numpy, window.inputs), state=state)
+                tokens, seen, cells, mask = map(torch.from_numpy, window.inputs)
+                features, memory, after = network.read(tokens, seen, cells, mask, state)
+                scores = network.score(features, memory)
+                foreseen = self._foresee(features, memory, window)
             state = tuple(part.detach() for part in after)
             scores = scores.float()
             loss = played = functional.cross_entropy(scores, torch.from_numpy(window.targets), reduction="sum")
             if window.expected is not None:
                 expected = functional.cross_entropy(scores, torch.from_numpy(window.expected), reduction="sum")
                 loss = torch.lerp(played, expected, self.settings.taught)
-            yield loss, played.item()
+            yield loss + foreseen, played.item()
+
+    def _foresee(self, features: Tensor | None, memory: Tensor, window: Batch) -> Tensor:
+        if self.foresight is None or features is None:
+            return torch.zeros(())
+        later = torch.from_numpy(window.later.astype(np.int64))
+        loss: Tensor = self.settings.foresight * self.foresight(features, memory, later)
+        return loss
 
     def step(self, batch: Batch) -> tuple[float, float, int]:
         """Take one step; give the mean loss, the norm of the gradient before clipping and the plies of all workers."""
         settings = self.settings
         if cooled(settings, self.progress) and not self.progress.cooling:
             self._begin_cooling()
-        self.network.zero_grad()
+        self.learning.zero_grad()
         # Summed over plies, so that workers with unlike batches give the gradient that one worker with all would.
         loss = 0.0
         for part, played in self._losses(self.network, batch):
             part.backward()
             loss += played
-        parameters = list(self.network.parameters())
+        parameters = list(self.learning.parameters())
         sums = torch.tensor([loss, len(batch.targets)])
         flat = torch.cat(
             [sums, *((p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters)]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import dataset
-from model.batches import bucket, collate
+from model.batches import NOTHING, bucket, collate
 from model.dataset import Packed, Report, Source, describe_sources, encode, pack, save_description
 from model.games import Chess, Game, OpenSpielGame, TokenGame
 from model.games.records import Record
@@ -241,6 +241,9 @@ def test_a_batch_shows_each_ply_its_own_board_and_the_context_of_its_player(tmp_
     assert batch.mask.sum(1).tolist() == [6, 8]
     first, second = packed.offsets[3], packed.offsets[1]
     assert np.array_equal(batch.cells, packed.cells[[*range(first, first + 6), *range(second, second + 8)]])
+    later = np.concatenate([packed.cells[first + 2 : first + 6], packed.cells[second + 2 : second + 8]])
+    assert np.array_equal(batch.later[[*range(4), *range(6, 12)]], later)
+    assert set(batch.later[[4, 5, 12, 13]].flatten()) == {NOTHING}
     assert batch.seen[:6].tolist() == [[5, 9, 1, 0], [9, 5, 1, 1]] * 3
     assert batch.seen[6:9].tolist() == [[7, 0, 2, 0], [0, 7, 2, 1], [7, 0, 2, 0]]
     assert (batch.tokens.dtype, batch.targets.dtype, batch.seen.dtype) == (np.int64, np.int64, np.int64)

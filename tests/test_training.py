@@ -129,6 +129,7 @@ def test_training_in_bfloat16_lowers_the_loss_too(data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("game", [LETTERS, CHESS], ids=lambda game: game.name)
 def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(tmp_path: Path, game: Game) -> None:
     settings = replace(TINY, tokens=1000, batch=50, plies=4, every=5, forget=0.5, average=0.9, cooldown=0.5)
+    settings = replace(settings, foresight=0.1)
     data, whole, broken = tmp_path / "data", Run(tmp_path / "whole"), Interrupted(tmp_path / "broken")
     (cycles(200) if game is LETTERS else openings(game, 40)).save(data)
     fit(game, data, settings, whole)
@@ -401,6 +402,26 @@ def test_averaged_weights_are_what_is_watched_and_kept(data: Path, tmp_path: Pat
     other.network.load_state_dict(averaged)
     assert other.held_out_loss() == run.losses[-1] == min(run.losses)
     assert alike(weights(run.best), averaged)
+
+
+# Foresight
+
+
+def test_foresight_learns_the_board_two_plies_later_beside_the_moves(tmp_path: Path) -> None:
+    packed, settings = openings(CHESS, 40), replace(TINY, tokens=2500, batch=50, plies=2, foresight=0.05)
+    batch = collate(CHESS, packed, np.arange(2), packed.context[:2])
+    later = torch.from_numpy(batch.later.astype(np.int64))
+    trainer = Trainer(CHESS, packed, settings, Run(tmp_path / "run"))
+    trainer.train()
+    assert trainer.foresight is not None
+    features, memory, _ = trainer.network.read(*map(torch.from_numpy, batch.inputs))
+    foreseen = trainer.foresight(features, memory, later).item()
+    # Two games of five plies: three boards each that come about.
+    assert foreseen / (6 * 64) < 0.6 * math.log(CHESS.grid.codes)
+    assert foreseen == pytest.approx(trainer.foresight(features[:3], memory[:3], later[:3]).item() * 2, rel=1e-3)
+    plain = Trainer(CHESS, packed, replace(settings, foresight=0.0), Run(tmp_path / "plain"))
+    plain.network.load_state_dict(weights(trainer.run.checkpoint))
+    assert plain.held_out_loss() == trainer.held_out_loss() < 0.3 * math.log(len(CHESS.vocabulary))
 
 
 def test_too_few_games_are_refused(tmp_path: Path) -> None:
