@@ -17,7 +17,7 @@ import numpy as np
 from model.artifact import Artifact, ArtifactError
 from model.evaluation import score
 from model.evaluation.profile_plots import draw_profiles
-from model.evaluation.profiles import fit_ratings, format_profiles, profile, rows_of_players
+from model.evaluation.profiles import format_profiles, profile_players
 from model.evaluation.recorded import Recorded, read_games
 from model.runner import StepRunner
 from scripts.arguments import count, day
@@ -64,10 +64,7 @@ def _profile(artifact: Artifact, recorded: Recorded, names: set[str]) -> dict[st
     game, runner = artifact.game, StepRunner(artifact.graph, artifact.manifest.state)
     walk = partial(runner.walk, game)
     scores = score(game, recorded.packed, recorded.games, walk(recorded.packed, recorded.games))
-    rows = rows_of_players(scores, recorded.players)
-    rows = {name: moves for name, moves in rows.items() if not names or name in names}
-    fits = fit_ratings(game, recorded, rows, walk)
-    return {name: profile(scores, rows[name]) | ({"fit": fits[name]} if fits else {}) for name in rows}
+    return profile_players(game, recorded, scores, walk, names)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ def draw_report(results: Results, folder: Path) -> list[Path]:
     if any("by_rating" in result for result in results.values()):
         figures["by-rating"] = _draw_curves(results, "by_rating", "rating of the player to move")
     for name, result in results.items():
-        figures[f"calibration {name}"] = _draw_calibration(name, result["calibration"])
+        figures[f"calibration {name}"] = draw_calibration(name, result["calibration"])
         if "ratings" in result:
             figures[f"ratings {name}"] = _draw_ratings(name, result["ratings"])
     return [save(figure, folder, name) for name, figure in figures.items()]
@@ -49,7 +49,7 @@ def _draw_curves(results: Results, key: str, label: str) -> Figure:
     return figure
 
 
-def _draw_calibration(name: str, found: Mapping[str, Any]) -> Figure:
+def draw_calibration(name: str, found: Mapping[str, Any]) -> Figure:
     """Draw played against predicted, above how many moves each point stands for."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     rows = figure.subplots(2, 2, height_ratios=(3, 1), sharex="col")

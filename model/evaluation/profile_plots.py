@@ -13,10 +13,11 @@ from model.evaluation.plots import save
 def draw_profiles(profiles: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw a picture a player; give the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(_draw(name, found), folder, name) for name, found in profiles.items()]
+    return [save(draw_profile(name, found), folder, name) for name, found in profiles.items()]
 
 
-def _draw(name: str, found: Mapping[str, Any]) -> Figure:
+def draw_profile(name: str, found: Mapping[str, Any]) -> Figure:
+    """Draw the profile of one player."""
     panels = 3 if "fit" in found else 2
     figure = Figure(figsize=(5 * panels, 4), layout="constrained")
     axes = figure.subplots(1, panels)

@@ -1,10 +1,11 @@
 """Reads the scores of recorded games and gives, for each player, how their moves compare with what was predicted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from model.evaluation.figures import rounded
 from model.evaluation.ratings import Walk, rating_fields, set_rating
@@ -73,6 +74,16 @@ def profile(scores: Scores, rows: Rows) -> dict[str, Any]:
     }
 
 
+def profile_players(
+    game: Game, recorded: Recorded, scores: Scores, walk: Walk, names: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Give the profile of every player, or of those among ``names``, with the rating that fits best, by name."""
+    rows = rows_of_players(scores, recorded.players)
+    rows = {name: moves for name, moves in rows.items() if not names or name in names}
+    fits = fit_ratings(game, recorded, rows, walk)
+    return {name: profile(scores, rows[name]) | ({"fit": fits[name]} if fits else {}) for name in rows}
+
+
 def fit_ratings(game: Game, recorded: Recorded, rows: Mapping[str, Rows], walk: Walk) -> dict[str, dict[str, Any]]:
     """Give the rating at which the model foresees each player's moves best, by name; empty where there are no ratings.
 
@@ -85,7 +96,8 @@ def fit_ratings(game: Game, recorded: Recorded, rows: Mapping[str, Rows], walk: 
     fields = list(rating_fields(game).values())
     if len(fields) != 2:
         return {}
-    total = np.array([_nll_at(game, recorded, rows, walk, bucket) for bucket in range(1, fields[0].size)])
+    buckets = tqdm(range(1, fields[0].size), "ratings", unit=" buckets", leave=False)
+    total = np.array([_nll_at(game, recorded, rows, walk, bucket) for bucket in buckets])
     return {name: _fit(fields[0], total[:, place], len(rows[name])) for place, name in enumerate(rows)}
 
 
