@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from nextply_client.moves import RESULTS, read_movetext
 
-# A value may hold quotes that nobody escaped, and a line more than one tag.
-_TAG = re.compile(r'\[\s*(\w+)\s+"(.*?)"\s*\](?=\s*(?:\[|$))')
+# A value may hold quotes that nobody escaped, and a line more than one tag. Without a bound on its length a line of
+# tags that do not end would take time by its square.
+_TAG = re.compile(r'\[\s*(\w+)\s+"(.{0,500}?)"\s*\](?=\s*(?:\[|$))')
 _TAG_LINE = re.compile(r'\s*\[\s*\w+\s+"')
+_RATING = re.compile(r"\d{1,4}")
 _CLOCK = re.compile(r"\d{1,6}\+\d{1,4}|-")
 _RATINGS = (("white_elo", "WhiteElo"), ("black_elo", "BlackElo"))
 
@@ -63,7 +65,7 @@ def _game(number: int, tags: dict[str, str], text: str) -> PgnGame:
 def _context(tags: dict[str, str]) -> dict[str, int | str]:
     context: dict[str, int | str] = {}
     for name, tag in _RATINGS:
-        if tags.get(tag, "").isdecimal() and 0 < int(tags[tag]) <= 4000:
+        if _RATING.fullmatch(tags.get(tag, "")) and 0 < int(tags[tag]) <= 4000:
             context[name] = int(tags[tag])
     if _CLOCK.fullmatch(tags.get("TimeControl", "")):
         context["time_control"] = tags["TimeControl"]

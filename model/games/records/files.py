@@ -1,6 +1,7 @@
 """Opens files, plain or compressed, and gives their bytes; one that is damaged or cut off ends in a ValueError."""
 
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,13 @@ import zstandard
 
 COMPRESSIONS = (".zst", ".gz", ".zip")
 _CHUNK = 1 << 16
-_DAMAGE = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, zstandard.ZstdError)
+# A kilobyte of zstandard may unpack to 32 MiB, and is unpacked as a whole.
+_BITE = 1 << 10
+# Beside errors of their own the libraries raise what comes of following a size or an offset that is wrong.
+_DAMAGE = (
+    *(EOFError, OSError, OverflowError, RuntimeError, UnicodeDecodeError),
+    *(lzma.LZMAError, zipfile.BadZipFile, zlib.error, zstandard.ZstdError),
+)
 
 
 class _Zstandard(RawIOBase):
@@ -31,7 +38,7 @@ class _Zstandard(RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read some bytes; EOFError if the file ends in the middle of a frame."""
         while not self._ready:
-            self._compressed = self._compressed or self._file.read(_CHUNK)
+            self._compressed = self._compressed or self._file.read(_BITE)
             if not self._compressed:
                 if self._frame is not None:
                     raise EOFError("it is cut off")
@@ -47,11 +54,12 @@ class _Zstandard(RawIOBase):
 @contextmanager
 def open_records(path: Path, ending: str) -> Iterator[BufferedReader]:
     """Open a file for reading bytes, decompressed if ``ending`` is one of ``COMPRESSIONS``."""
-    try:
-        with path.open("rb") as file, _decompressed(file, ending) as content:
-            yield content
-    except _DAMAGE as error:
-        raise ValueError(f"{path.name} cannot be decompressed: {error}") from None
+    with path.open("rb") as file:
+        try:
+            with _decompressed(file, ending) as content:
+                yield content
+        except _DAMAGE as error:
+            raise ValueError(f"{path.name} cannot be decompressed: {error}") from None
 
 
 def _decompressed(file: BufferedReader, ending: str) -> BufferedReader:

@@ -9,18 +9,22 @@ from typing import IO, Any
 from model.games.records.files import decode
 from model.games.records.record import BadRecord, Record
 
-# A value may hold quotes that nobody escaped, and a line more than one tag.
-_TAG = re.compile(r'\[\s*(\w+)\s+"(.*?)"\s*\](?=\s*(?:\[|$))')
+# A value may hold quotes that nobody escaped, and a line more than one tag. Without a bound on its length a line of
+# tags that do not end would take time by its square.
+_TAG = re.compile(r'\[\s*(\w+)\s+"(.{0,500}?)"\s*\](?=\s*(?:\[|$))')
 _TAG_LINE = re.compile(r'\s*\[\s*\w+\s+"')
-_FIRST_MOVE = re.compile(r"^\s*1\s*\.(?!\s*\.)", re.MULTILINE)
+_FIRST_MOVE = re.compile(r"\s*1\s*\.(?!\s*\.)")
 # Comments, brackets and words are kept; `;` comments, `$` glyphs, move numbers, dots and lone `!?` are passed over.
 _TOKEN = re.compile(r"(\{[^}]*\}?)|;[^\n]*|([()])|\$\d+|\d+(?![^\s.(){};$])|\.+|[!?]+(?!\S)|([^\s(){};$]+)")
-_CLOCK = re.compile(r"\[%clk\s+(\d+):(\d+):(\d+(?:\.\d+)?)\s*\]")
+_CLOCK = re.compile(r"\[%clk\s+(\d{1,4}):(\d{1,4}):(\d{1,4}(?:\.\d{1,9})?)\s*\]")
+_RATING = re.compile(r"\d{1,4}")
 _RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
 # 2024.12.31, 20241231, 1999/4/9, 1990年10月13日, or a year alone; never 2024.??.??, whose day may be any.
 _DATE = re.compile(r"(\d{4})(?:[-./、年 ]?(\d\d?)(?:[-./、月 ]?(\d\d?))?)?(?!.*\?)")
 _XIANGQI_START = "rnbakabnr/9/1c5c1/p1p1p1p1p/9/9/P1P1P1P1P/1C5C1/9/RNBAKABNR w"
 _CHINESE = ("utf-8", "big5", "gb18030")
+# Signs of the movetext of one game; a file that holds more in one is no record of games, and would fill the memory.
+_LONGEST = 1 << 20
 
 
 def read_pgn(file: BufferedReader) -> Iterator[Record]:
@@ -42,37 +46,38 @@ def _split_games(lines: IO[str]) -> Iterator[tuple[dict[str, str], str]]:
     A tag behind movetext begins a game whatever is still open there, so that a comment without its end costs one game
     and not the rest of the file.
     """
-    tags, text, blank = dict[str, str](), "", False
-    for line in lines:
+    tags, text, blank, numbered, ended = dict[str, str](), "", False, False, False
+    while line := lines.readline(_LONGEST):
         if not line.strip():
             blank = True
         elif not line.startswith("%") and (text or not line.lstrip().startswith(";")):
             found = dict(_TAG.findall(line)) if _TAG_LINE.match(line) else None
-            if _begins_game(line, found, tags, text, blank):
+            first = found is None and _FIRST_MOVE.match(line) is not None
+            again = first and numbered and (blank or ended)
+            if again or (found is not None and _begins_game(found, tags, text, blank)):
                 yield tags, text
-                tags, text = {}, ""
+                tags, text, numbered, ended = {}, "", False, False
             if found is not None:
                 tags |= found
             else:
-                text += line
+                text += line if len(text) < _LONGEST else ""
+                numbered, ended = numbered or first, line.rstrip().endswith(_RESULTS)
             blank = False
     if tags or text:
         yield tags, text
 
 
-def _begins_game(line: str, found: dict[str, str] | None, tags: dict[str, str], text: str, blank: bool) -> bool:
-    """Say whether a line, in which the tags ``found`` were, belongs to another game than what was read so far."""
-    if found is not None:
-        return bool(text) or (blank and not found.keys().isdisjoint(tags))
-    if not (_FIRST_MOVE.match(line) and _FIRST_MOVE.search(text)):
-        return False
-    return blank or text.rstrip().endswith(_RESULTS)
+def _begins_game(found: dict[str, str], tags: dict[str, str], text: str, blank: bool) -> bool:
+    """Say whether a line of the tags ``found`` belongs to another game than what was read so far."""
+    return bool(text) or (blank and not found.keys().isdisjoint(tags))
 
 
 def _from_pgn(number: int, tags: dict[str, str], text: str) -> Record:
     try:
         if not _begins_as_usual(tags):
             raise BadRecord("it does not begin from the usual starting position")
+        if len(text) >= _LONGEST:
+            raise BadRecord("it is longer than any game")
         moves, clocks, result = _read_movetext(text)
     except BadRecord as problem:
         return Record(number, [], date=_date(tags), problem=str(problem))
@@ -114,7 +119,7 @@ def _read_movetext(text: str) -> tuple[list[str], list[float | None], str]:
 def _context(tags: dict[str, str]) -> dict[str, Any]:
     context: dict[str, Any] = {}
     for name, tag in (("white_elo", "WhiteElo"), ("black_elo", "BlackElo")):
-        if tags.get(tag, "").isdecimal() and 0 < int(tags[tag]) <= 4000:
+        if _RATING.fullmatch(tags.get(tag, "")) and 0 < int(tags[tag]) <= 4000:
             context[name] = int(tags[tag])
     if re.fullmatch(r"\d{1,6}\+\d{1,4}|-", tags.get("TimeControl", "")):
         context["time_control"] = tags["TimeControl"]
