@@ -18,8 +18,8 @@ MANIFEST, GRAPH, WEIGHTS = "manifest.json", "model.onnx", "weights.safetensors"
 
 # Names of the graph's inputs and outputs that are not state. `rows` is the batch, its size is free.
 TOKENS = "tokens"  # int64 [rows]: the move just played, or the vocabulary's start
-SEEN = "seen"  # int64 [rows, fields]: the context as the player to move sees it; absent where there is none
-CELLS = "cells"  # uint8 [rows, cells]: the board as the player to move sees it; absent where there is none
+SEEN = "seen"  # int64 [rows, fields]: the context as the player to move sees it; absent where none is read
+CELLS = "cells"  # uint8 [rows, cells]: the board as the player to move sees it; absent where none is read
 LOGITS = "logits"  # float32 [rows, moves]
 
 
@@ -55,7 +55,7 @@ class GateTensor(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything about a model that is not in its graph."""
+    """Everything about a model that is not in its graph. What has a default is for people, or for training on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,17 +64,17 @@ class Manifest(BaseModel):
     version: str
     game: dict[str, Any]
     vocabulary: tuple[str, ...]
-    context: tuple[str, ...]
+    context: tuple[str, ...] = ()
     state: tuple[StateTensor, ...]
     gates: tuple[GateTensor, ...] = ()
     cell: str
     precision: Literal["fp32", "int8"]
-    network: dict[str, Any]
-    data: dict[str, Any]
-    figures: dict[str, Any]
-    parity: dict[str, Any]
+    network: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    parity: dict[str, Any] = {}
     sha256: dict[str, str]
-    tools: dict[str, str]
+    tools: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

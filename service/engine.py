@@ -34,7 +34,8 @@ class Engine:
     def __init__(self, artifact: Artifact, *, gates: bool = False) -> None:
         """Load the graph, with ``gates`` to show these in place of the scores.
 
-        ArtifactError if its inputs, outputs or gates are not those of the manifest.
+        A graph may do without the context or the board, and is not given what it does not read.
+        ArtifactError if its inputs, outputs or gates are not those of the manifest, or a first step is not possible.
         """
         self._record = artifact.record
         self._gates = artifact.manifest.gates if gates else ()
@@ -45,22 +46,26 @@ class Engine:
             reason = str(error).splitlines()[0]
             raise ArtifactError(f"{artifact.graph}: onnxruntime cannot load it: {reason}") from None
         self._tensors = artifact.manifest.state
+        if not self._tensors:
+            raise ArtifactError(f"{artifact.folder}: its manifest names no state, so the graph would remember nothing")
         shown = [gate.value for gate in self._gates] if gates else [LOGITS]
         self._outputs, self._shown = [*shown, *(tensor.output for tensor in self._tensors)], len(shown)
-        self._has_seen, self._has_cells = bool(artifact.game.seen_sizes), artifact.game.grid is not None
+        read = {value.name for value in self._session.get_inputs()}
+        self._has_seen, self._has_cells = SEEN in read, CELLS in read
         self._most_rows = _ROWS_OF_BOARDS if self._has_cells else sys.maxsize
         self._check(artifact)
         initial = np.zeros(1, self._record)
         for tensor in self._tensors:
             initial[tensor.name] = tensor.initial
         self.initial = initial.tobytes()
+        self._try_first_step(artifact)
 
     def _check(self, artifact: Artifact) -> None:
         game = artifact.game
         inputs: _Kinds = {TOKENS: ("tensor(int64)", [])}
-        if game.seen_sizes:
+        if self._has_seen and game.seen_sizes:
             inputs[SEEN] = ("tensor(int64)", [len(game.seen_sizes)])
-        if game.grid is not None:
+        if self._has_cells and game.grid is not None:
             inputs[CELLS] = ("tensor(uint8)", [game.grid.cells])
         outputs = {LOGITS: ("tensor(float)", [len(game.vocabulary)])}
         for tensor in self._tensors:
@@ -71,6 +76,23 @@ class Engine:
         found_outputs = {value.name: (value.type, value.shape[1:]) for value in self._session.get_outputs()}
         _compare(artifact, "input", found_inputs, inputs)
         _compare(artifact, "output", found_outputs, outputs)
+        for value in self._session.get_inputs():
+            if not value.shape or isinstance(value.shape[0], int):
+                problem = f"input {value.name!r} is {value.shape}; its first axis, the rows, has to be free"
+                raise ArtifactError(f"{artifact.graph}: {problem}")
+
+    def _try_first_step(self, artifact: Artifact) -> None:
+        """Read the start of a game, which a graph may be unable to do whose inputs and outputs are right."""
+        game = artifact.game
+        start = Input(game.vocabulary.start, game.seen([0] * len(game.context), 0), game.new_position().cells())
+        try:
+            shown, _ = self.step([start], [self.initial])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            problem = f"it cannot read the start of a game, token {start.token}: {reason}"
+            raise ArtifactError(f"{artifact.graph}: {problem}") from None
+        if not np.isfinite(shown).all():
+            raise ArtifactError(f"{artifact.graph}: its scores at the start of a game are not all numbers")
 
     def step(self, inputs: Sequence[Input], states: Sequence[bytes]) -> tuple[Rows, list[bytes]]:
         """Take one step in every row.
