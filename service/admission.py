@@ -5,6 +5,8 @@ The outermost layer: what is refused here costs next to nothing, and there is no
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -106,6 +108,20 @@ class Admission:
             attention.look()
         self._older, self._new = self._new, set()
         self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round) if self._older else None
+
+
+def describe_timeout(paths: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell OpenAPI of the header that is read here, with every call that it holds for."""
+    header = {
+        "name": "Request-Timeout-Ms",
+        "in": "header",
+        "required": False,
+        "description": "How many milliseconds the request may take; when they are over, nothing was applied.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+    for path, calls in paths.items():
+        for call in () if _always_served(path) else calls.values():
+            call.setdefault("parameters", []).append(header)
 
 
 def _always_served(path: str) -> bool:

@@ -10,6 +10,7 @@ from service.errors import Problem
 from service.gates import Activity
 from service.line import Line
 from service.models import Model
+from service.names import shown
 from service.sessions import Session
 
 
@@ -47,7 +48,7 @@ def _upgrade(session: Session, model: Model) -> schemas.Upgrade:
 def created(session: Session, model: Model, line: Line, top_k: int) -> schemas.CreateAnswer:
     """Write a session that was opened, with the line that ends where it stands."""
     following = likeliest(line.position, line.predictions[-1], top_k)
-    return {"session": session.id, "model": model_id(model), "ply": session.ply, "next": following}
+    return {"session": shown(session.id), "model": model_id(model), "ply": session.ply, "next": following}
 
 
 def stands(session: Session, after: Session, model: Model, line: Line, top_k: int) -> schemas.StandsAnswer:
@@ -58,7 +59,7 @@ def stands(session: Session, after: Session, model: Model, line: Line, top_k: in
 def summary(session: Session, at: int) -> schemas.SessionSummary:
     """Write a session for a listing that was made at a moment, in milliseconds since 1970."""
     return {
-        "session": session.id,
+        "session": shown(session.id),
         "model": {"name": session.model, "version": session.version},
         "context": session.context,
         "ply": session.ply,
@@ -71,7 +72,7 @@ def played(session: Session, model: Model, line: Line, request: requests.MovesRe
     start = 0 if line.known is None else session.ply
     surprisal = line.surprisal()[-len(request.moves) :].tolist()
     return {
-        "session": session.id,
+        "session": shown(session.id),
         "model": model_id(model),
         "ply": start + len(line.moves),
         "surprisal": surprisal,
@@ -83,7 +84,7 @@ def played(session: Session, model: Model, line: Line, request: requests.MovesRe
 def step(id_: str, answer: schemas.MovesAnswer | Problem | None) -> schemas.MovesAnswer | schemas.StepProblem:
     """Write what came of one step of many, or what kept it from being taken."""
     if isinstance(answer, Problem):
-        return {"session": id_, "problem": cast(schemas.ProblemAnswer, answer.body())}
+        return {"session": shown(id_), "problem": cast(schemas.ProblemAnswer, answer.body())}
     assert answer is not None
     return answer
 
@@ -92,7 +93,7 @@ def session(session: Session, alive: Session, model: Model, line: Line, top_k: i
     """Write a session: as it was kept, as it is with its cache, and the line at which it stands."""
     assert alive.cache is not None
     return {
-        "session": session.id,
+        "session": shown(session.id),
         "model": model_id(model),
         "context": session.context,
         "ply": session.ply,
@@ -111,7 +112,7 @@ def explained(session: Session, model: Model, activities: Sequence[Activity]) ->
         for ply, (move, activity) in enumerate(zip(read, activities, strict=True))
     ]
     return {
-        "session": session.id,
+        "session": shown(session.id),
         "model": model_id(model),
         "ply": session.ply,
         "plies": plies,

@@ -4,17 +4,20 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.admission import Admission
+from service.admission import Admission, describe_timeout
 from service.background import background
 from service.history import History
 from service.keeper import Keeper
 from service.limits import BodyLimit
 from service.lines import Lines
 from service.models import Models
+from service.observing import Observed
+from service.playground import Playground
 from service.plays import Plays
 from service.predictor import Predictor
 from service.recent import Recent
@@ -26,11 +29,14 @@ from service.routes.operations import operation_routes
 from service.routes.predict import predict_routes
 from service.routes.sessions import session_routes
 from service.routes.stream import stream_routes
+from service.security.quotas import Quotas
+from service.security.setup import describe_keys, facing_browsers, gate_for
 from service.sessions import open_store
 from service.settings import Settings
 from service.stopping import Stopping
 from service.streams.onlookers import Onlookers
 from service.streams.places import Places
+from service.tracing import Traces
 from service.v2.failures import ErrorsOfV2
 from service.v2.repository import Repository
 from service.v2.routes import v2_routes
@@ -39,8 +45,12 @@ from service.v2.sequences import Sequences
 _log = logging.getLogger("nextply")
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the application; ArtifactError or StoreError if a model or the store cannot be used."""
+def create_app(settings: Settings, traces: Traces | None = None) -> FastAPI:
+    """Build the application; ArtifactError, StoreError or KeysError if a model, the store or keys cannot be used.
+
+    ``traces`` are closed when it ends.
+    """
+    gate = gate_for(settings)
     models = Models(settings.artifacts, settings.model, settings.max_batch, settings.max_queue)
     store = open_store(settings)
     stopping = Stopping()
@@ -49,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     lines = Lines(models, recent)
     predictor = Predictor(models, lines, keeper, Plays(lines, keeper, settings), settings)
     history = History(lines, keeper, settings)
+    quotas = Quotas(keeper)
     onlookers, places = Onlookers(keeper, lines, stopping), Places(settings.max_streams)
 
     @asynccontextmanager
@@ -60,6 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
         keeper.close()
         models.close()
         store.close()
+        if traces is not None:
+            traces.close()
 
     app = Application(
         title="Nextply",
@@ -68,21 +81,27 @@ def create_app(settings: Settings) -> FastAPI:
         "503 says so and nothing was applied. WebSockets: docs/streams.md.",
         version=version("nextply"),
         lifespan=lifespan,
-        responses=problems(422, 429, 503),
+        responses=problems(401, 403, 422, 429, 503),
     )
-    app.state.stopping, app.state.places = stopping, places
+    app.state.stopping, app.state.places, app.state.keyed = stopping, places, gate is not None
     app.include_router(predict_routes(predictor))
-    app.include_router(session_routes(predictor, history))
+    app.include_router(session_routes(predictor, history, quotas))
     app.include_router(stream_routes(predictor, history, keeper, places, stopping, settings))
     app.include_router(event_routes(onlookers, places))
     app.include_router(operation_routes(models, keeper, stopping))
     repository = Repository(models, keeper, stopping, settings)
-    app.include_router(v2_routes(repository, Sequences(predictor, strict=settings.strict_sequences), settings))
+    app.include_router(v2_routes(repository, Sequences(predictor, quotas, strict=settings.strict_sequences), settings))
     answer_failures(app)
-    app.put_in_front(lambda behind: BodyLimit(behind, settings.max_body))
-    app.put_in_front(lambda behind: HotRoutes(behind, predictor, settings.max_body))
+    app.put_in_front(lambda behind: BodyLimit(behind, settings))
+    app.put_in_front(lambda behind: HotRoutes(behind, predictor, settings))
     app.put_in_front(lambda behind: Admission(behind, settings, stopping))
+    if gate is not None:
+        app.put_in_front(gate)
     app.put_in_front(ErrorsOfV2)
+    app.put_in_front(facing_browsers(settings))
+    if settings.playground:
+        app.put_in_front(Playground)
+    app.put_in_front(lambda behind: Observed(behind, access_log=settings.access_log, traces=traces))
     return app
 
 
@@ -94,6 +113,16 @@ class Application(FastAPI):
     def put_in_front(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
         """Let every request pass through a layer before all that is here already."""
         self._front = layer(self._front or super().__call__)
+
+    def openapi(self) -> dict[str, Any]:
+        """Describe every route, and what the layers in front read."""
+        if self.openapi_schema is None:
+            described = super().openapi()
+            describe_timeout(described["paths"])
+            if self.state.keyed:
+                describe_keys(described)
+        assert self.openapi_schema is not None
+        return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

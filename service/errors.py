@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from service.metrics import problems
+from service.names import shown
+
 # Errors of one request that an answer describes.
 _SHOWN = 10
 
@@ -27,9 +30,14 @@ class Problem(Exception):
         """Give the headers that go with the answer."""
         return {}
 
+    def __init_subclass__(cls) -> None:
+        """Begin to count at 0, so that the first one is seen as one more."""
+        problems.labels(str(cls.status), cls.code)
+
 
 def problem(status: int, code: str, detail: str, **extra: Any) -> dict[str, Any]:
-    """Give the members of an ``application/problem+json`` body."""
+    """Give the members of an ``application/problem+json`` body, and count that it is answered."""
+    problems.labels(str(status), code).inc()
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail} | extra
 
@@ -80,7 +88,7 @@ class PlyConflict(Problem):
     @classmethod
     def at(cls, id_: str, ply: int, believed: int) -> "PlyConflict":
         """Describe a session that is at another ply than its caller believes."""
-        return cls(f"session {id_!r} is at ply {ply}, not {believed}", ply=ply)
+        return cls(f"session {shown(id_)!r} is at ply {ply}, not {believed}", ply=ply)
 
 
 class ModelChanged(Problem):

@@ -1,11 +1,13 @@
 """Reads single items and gives each its result, many in one call: what comes while a call runs goes into the next."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
 from service.errors import Problem, StoreFailed
+from service.metrics import Tally
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -14,9 +16,14 @@ Result = TypeVar("Result")
 class Group(Generic[Item, Result]):
     """Groups calls to a function of many items, which runs on ``executor``, or in the event loop if there is none."""
 
-    def __init__(self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None) -> None:
-        """Take a function that gives one result per item, in order; without an executor it must not wait."""
-        self._call, self._executor = call, executor
+    def __init__(
+        self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None, tally: Tally | None = None
+    ) -> None:
+        """Take a function that gives one result per item, in order; without an executor it must not wait.
+
+        ``tally`` counts the seconds of its calls, those that failed too.
+        """
+        self._call, self._executor, self._tally = call, executor, tally
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -39,6 +46,7 @@ class Group(Generic[Item, Result]):
         while self._waiting:
             group, self._waiting = self._waiting, []
             items = [item for together, _ in group for item in together]
+            begun = time.perf_counter()
             try:
                 if self._executor is None:
                     results = self._call(items)
@@ -56,6 +64,8 @@ class Group(Generic[Item, Result]):
                     if not future.done():
                         future.set_result(results[first : first + len(together)])
                     first += len(together)
+            if self._tally is not None:
+                self._tally.add(time.perf_counter() - begun)
         self._running = None
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadBlob, BadMove, ModelChanged, NoGates, PlyConflict, SessionExists, StateMismatch
-from service.keeper import Change, Keeper, new_id, now
+from service.keeper import Change, Keeper, now
 from service.limits import check_moves
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
 from service.models import Model
+from service.names import shown
 from service.sessions import Session, blob
 from service.settings import Settings
 
@@ -46,7 +47,7 @@ class History:
             session = await self._keeper.load(id_)
             at_ply = session.ply if request.at_ply is None else request.at_ply
             model, past, line = await self._back(session, at_ply)
-        forked = replace(past, id=request.session or new_id())
+        forked = replace(past, id=request.session)
         answer = answers.created(forked, model, line, request.top_k)
         await self._keeper.add(forked, line.position)
         return answer
@@ -54,7 +55,7 @@ class History:
     async def _back(self, session: Session, ply: int) -> tuple[Model, Session, Line]:
         """Give the model that serves a session, the session as it was at a ply, and the line that ends there, read."""
         if ply > session.ply:
-            raise PlyConflict(f"session {session.id!r} is at ply {session.ply}, before {ply}", ply=session.ply)
+            raise PlyConflict(f"session {shown(session.id)!r} is at ply {session.ply}, before {ply}", ply=session.ply)
         if ply == session.ply:
             model, alive = await self._lines.alive(session)
             line = self._lines.resume(model, alive)
@@ -111,7 +112,7 @@ class History:
         if not made:
             there = await self._keeper.load(id_)
             if (there.model, there.context, there.moves) != (restored.model, restored.context, restored.moves):
-                raise SessionExists(f"another session is named {id_!r}")
+                raise SessionExists(f"another session is named {shown(id_)!r}")
         return made, answers.created(restored, model, line, top_k=5)
 
     async def listed(self, query: requests.SessionsQuery) -> schemas.SessionsAnswer:
@@ -119,7 +120,7 @@ class History:
         sessions: list[schemas.SessionSummary] = []
         at, after = now(), query.after
         for _ in range(_ASKED):
-            page = await self._keeper.scan(after, min(_PAGE, query.limit - len(sessions)))
+            page = await self._keeper.scan(after, min(_PAGE, query.limit - len(sessions)), query.prefix)
             sessions += [answers.summary(session, at) for session in page.sessions if _fits(session, query, at)]
             after = page.after
             if after is None or len(sessions) >= query.limit:
@@ -130,8 +131,7 @@ class History:
 def _fits(session: Session, query: requests.SessionsQuery, at: int) -> bool:
     name, _, version = (query.model or session.model).partition("/")
     return (
-        session.id.startswith(query.prefix)
-        and session.model == name
+        session.model == name
         and version in ("", session.version)
         and session.ply >= query.min_ply
         and at - session.used >= query.min_idle * 1000

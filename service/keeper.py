@@ -1,7 +1,6 @@
 """Reads and writes sessions through the store, many in one call, and lets changes of one session take turns."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,12 @@ from model.games import Position
 from service.deadline import within_deadline
 from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
+from service.metrics import store_seconds
+from service.names import shown
 from service.recent import Recent
-from service.sessions import Commit, Expired, Forgotten, Found, Page, Session, SessionStore, Unreadable
+from service.sessions import Commit, Expired, Forgotten, Found, Kept, Page, Session, SessionStore, Unreadable
 from service.settings import Settings
+from service.timing import STORE, current_timing
 from service.turns import Turns
 
 Answer = TypeVar("Answer")
@@ -46,9 +48,9 @@ class Keeper:
         self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         thread = None if store.quick else self._thread
-        self._load = Group(store.load_many, None if store.near else self._thread)
-        self._commit = Group(store.commit_many, thread)
-        self._delete = Group(store.delete_many, thread)
+        self._load = Group(store.load_many, None if store.near else self._thread, store_seconds.of("load"))
+        self._commit = Group(store.commit_many, thread, store_seconds.of("commit"))
+        self._delete = Group(store.delete_many, thread, store_seconds.of("delete"))
 
     def close(self) -> None:
         """Finish what the store is doing."""
@@ -60,18 +62,22 @@ class Keeper:
         if isinstance(found, Session):
             return found
         if isinstance(found, Unreadable):
-            raise StoreFailed(f"session {id_!r} cannot be read: {found.reason}")
+            raise StoreFailed(f"session {shown(id_)!r} cannot be read: {found.reason}")
         if isinstance(found, Expired):
-            raise SessionExpired(f"session {id_!r} has expired: it was idle for too long, or gave way to others")
-        raise UnknownSession(f"no session is named {id_!r}")
+            raise SessionExpired(f"session {shown(id_)!r} has expired: it was idle for too long, or gave way to others")
+        raise UnknownSession(f"no session is named {shown(id_)!r}")
 
     async def load_all(self, ids: Sequence[str]) -> list[Found]:
         """Give what there is of many sessions, in order; what is remembered and still holds is not read anew."""
+        begun = time.perf_counter()
         remembered = [self._recent.session(id_) for id_ in ids]
         found: dict[str, Found] = {one.id: one for one in remembered if one is not None and self._has(one)}
         missing = [id_ for id_ in ids if id_ not in found]
-        if missing:
-            found |= zip(missing, await self._load.all(missing), strict=True)
+        try:
+            if missing:
+                found |= zip(missing, await self._load.all(missing), strict=True)
+        finally:
+            _asked_store("load", begun)
         return [found[id_] for id_ in ids]
 
     def _has(self, session: Session) -> bool:
@@ -94,7 +100,11 @@ class Keeper:
         fresh = [
             Commit(replace(one.session, revision=_after(one.expected), used=used), one.expected) for one in commits
         ]
-        kept = await self._commit.all(fresh)
+        begun = time.perf_counter()
+        try:
+            kept = await self._commit.all(fresh)
+        finally:
+            _asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
             if was_kept:
                 self._recent.keep(commit.session, position)
@@ -102,8 +112,11 @@ class Keeper:
 
     async def add(self, session: Session, position: Position) -> None:
         """Keep a session that is new, and stands at a position; SessionExists if its id is in use."""
+        timing = current_timing()
+        if timing is not None:
+            timing.name_session(session.id)
         if not await self.commit(session, None, position):
-            raise SessionExists(f"session {session.id!r} exists; choose another id, or none to be given one")
+            raise SessionExists(f"session {shown(session.id)!r} exists; choose another id, or none to be given one")
 
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
@@ -140,21 +153,33 @@ class Keeper:
     async def delete(self, id_: str) -> None:
         """Forget a session; UnknownSession if there is none."""
         self._recent.forget(id_)
-        if not await self._delete(id_):
-            raise UnknownSession(f"no session is named {id_!r}")
-
-    async def scan(self, after: str | None, count: int) -> Page:
-        """Give about ``count`` sessions of a listing, without caches; InvalidRequest if ``after`` is none of it."""
+        begun = time.perf_counter()
         try:
-            return await self._on_thread(self.store.scan, after, count)
+            there = await self._delete(id_)
+        finally:
+            _asked_store("delete", begun)
+        if not there:
+            raise UnknownSession(f"no session is named {shown(id_)!r}")
+
+    async def scan(self, after: str | None, count: int, prefix: str) -> Page:
+        """Give about ``count`` sessions whose ids begin so, without caches; InvalidRequest if ``after`` is no place."""
+        begun = time.perf_counter()
+        try:
+            return await self._on_thread(self.store.scan, after, count, prefix)
         except ValueError as error:
             raise InvalidRequest(f"after: {error}") from None
         except Exception as error:
             raise StoreFailed("the session store failed; ask again") from error
+        finally:
+            _asked_store("scan", begun)
 
     async def forget(self) -> Forgotten:
         """Let go of some of what has been idle for too long."""
         return await self._on_thread(self.store.forget, now())
+
+    def kept(self) -> Kept | None:
+        """Count the sessions; None if the store cannot tell at once."""
+        return self.store.kept()
 
     async def ready(self) -> None:
         """Pass if the store answers; StoreFailed if it does not."""
@@ -164,14 +189,16 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
 
+def _asked_store(operation: str, begun: float) -> None:
+    """Let a request know how long the store took, from ``begun`` to now."""
+    timing = current_timing()
+    if timing is not None:
+        timing.add(STORE, begun, time.perf_counter(), operation)
+
+
 def _after(revision: int | None) -> int:
     """Give the revision that follows; that of a new session is the time, so that no two of an id share one."""
     return time.time_ns() if revision is None else revision + 1
-
-
-def new_id() -> str:
-    """Give an id that nobody can guess."""
-    return secrets.token_urlsafe(16)
 
 
 def now() -> int:

@@ -13,6 +13,7 @@ from service.errors import BadContext, ModelChanged
 from service.line import Line
 from service.metrics import sessions_rebuilt
 from service.models import Model, Models
+from service.names import shown
 from service.recent import Recent
 from service.sessions import Cache, Session
 
@@ -62,7 +63,8 @@ class Lines:
         """Give the model that serves a session: its own version while that is there, else the newest."""
         model = await self._models.serving(session.model, session.version)
         if model.game.vocabulary.fingerprint != session.vocabulary:
-            has = f"{model.name}/{model.version} has another vocabulary than session {session.id!r} was played with"
+            name, serves = shown(session.id), f"{model.name}/{model.version}"
+            has = f"{serves} has another vocabulary than session {name!r} was played with"
             raise ModelChanged(f"{has}: delete the session, or serve {session.model}/{session.version} as it was")
         return model
 

@@ -13,6 +13,7 @@ from model.games import Game
 from service.engine import Engine, Input
 from service.errors import UnknownModel
 from service.gates import Gates
+from service.metrics import Meter
 from service.prefixes import Prefixes
 from service.scheduler import Scheduler
 
@@ -42,7 +43,8 @@ class Model:
         """Load a folder; ArtifactError if it cannot be served."""
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
-        scheduler = Scheduler(engine, max_batch, max_queue, few=FEW)
+        meter = Meter(artifact.manifest.name, artifact.manifest.version)
+        scheduler = Scheduler(engine, max_batch, max_queue, few=FEW, meter=meter)
         gates = Gates(artifact, scheduler) if artifact.manifest.gates else None
         graph = artifact.manifest.sha256[artifact.graph.name]
         prefixes = Prefixes(_BYTES_OF_PREFIXES)

@@ -20,6 +20,7 @@ from service.models import Model
 from service.requests import MovesRequest
 from service.sessions import Commit, Found, Session
 from service.settings import Settings
+from service.timing import Timing, current_timing, share_timing
 
 
 def _future() -> "asyncio.Future[schemas.MovesAnswer | None]":
@@ -34,6 +35,7 @@ class _Play:
     request: MovesRequest
     waiting: Block
     answer: "asyncio.Future[schemas.MovesAnswer | None]" = field(default_factory=_future)
+    timing: Timing | None = field(default_factory=current_timing)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +107,7 @@ class Plays:
 
     async def _play(self, plays: Sequence[_Play]) -> None:
         """Load the sessions, whose turns were taken, and play what is plain, the moves of a model together."""
+        share_timing(play.timing for play in plays)
         batches: dict[str, list[_Taken]] = {}
         try:
             sessions = await self._keeper.load_all([play.session for play in plays])

@@ -8,7 +8,7 @@ from typing import Any
 from service import answers, requests, schemas
 from service.deadline import within_deadline
 from service.errors import BadContext, BadMove, PlyConflict, Problem
-from service.keeper import Change, Keeper, new_id, now
+from service.keeper import Change, Keeper, now
 from service.limits import check_moves, check_sequences
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
@@ -45,7 +45,7 @@ class Predictor:
         model = self._models.get(request.model)
         check_moves(len(request.moves), self._settings)
         new = Session(
-            id=request.session or new_id(),
+            id=request.session,
             model=model.name,
             version=model.version,
             vocabulary=model.game.vocabulary.fingerprint,

@@ -2,15 +2,28 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
+
+from service.names import new_id
+from service.security.caller import kept
 
 Move = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 # A list stops at its first error: a body of a million would cost seconds and gigabytes to describe.
 MoveList = Annotated[list[Move], Field(fail_fast=True)]
 Moves = Annotated[MoveList, Field(min_length=1)]
 TopK = Annotated[int, Field(ge=1, le=100, description="How many of the likeliest moves to give.")]
-SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
+# What was read is the id under which the session is kept: a name means another session to each tenant.
+SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:~-]{1,128}$"), AfterValidator(kept)]
 ModelName = Annotated[str, Field(description="`name` for the newest version, or `name/version`.", max_length=256)]
 _FIELDS = 16
 
@@ -22,6 +35,11 @@ def _few(value: Any) -> Any:
     return value
 
 
+def _made_if_none(value: Any) -> Any:
+    return new_id() if value is None else value
+
+
+NewSessionId = Annotated[SessionId, BeforeValidator(_made_if_none, json_schema_input_type=SessionId | None)]
 Context = Annotated[
     dict[str, int | str | None],
     BeforeValidator(_few),
@@ -86,7 +104,9 @@ class CreateRequest(Request):
         json_schema_extra={"examples": [{"moves": ["e2e4"], "context": {"white_elo": 1500, "black_elo": 1500}}]}
     )
 
-    session: SessionId | None = Field(None, description="The session's id; the server makes one if there is none.")
+    session: NewSessionId = Field(
+        None, validate_default=True, description="The session's id; the server makes one if there is none."
+    )
     model: ModelName | None = None
     context: Context = {}
     moves: MoveList = []
@@ -146,7 +166,9 @@ class ForkRequest(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"at_ply": 10}, {}]})
 
-    session: SessionId | None = Field(None, description="The new session's id; the server makes one if there is none.")
+    session: NewSessionId = Field(
+        None, validate_default=True, description="The new session's id; the server makes one if there is none."
+    )
     at_ply: int | None = Field(None, ge=0, description="How many moves are shared; all if there is none.")
     top_k: TopK = 5
 
@@ -158,7 +180,9 @@ class SessionsQuery(BaseModel):
 
     limit: int = Field(100, ge=1, le=1000, description="How many sessions a page holds, more or less.")
     after: str | None = Field(None, max_length=256, description="`after` of the page before.")
-    prefix: str = Field("", max_length=128, description="Only sessions whose id begins so.")
+    prefix: Annotated[str, StringConstraints(pattern="^[^/]*$", max_length=128), AfterValidator(kept)] = Field(
+        "", validate_default=True, description="Only sessions whose id begins so."
+    )
     model: str | None = Field(None, max_length=256, description="Only sessions of a model: `name` or `name/version`.")
     min_ply: int = Field(0, ge=0, description="Only sessions with so many moves or more.")
     min_idle: float = Field(0, ge=0, description="Only sessions that were not used for so many seconds or longer.")

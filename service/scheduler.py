@@ -16,7 +16,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy.typing as npt
 
 from service.errors import EngineFailed, Overloaded
+from service.metrics import Meter
 from service.pace import Pace
+from service.timing import NETWORK, SCHEDULER, Timing, current_timing
 
 Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
@@ -62,6 +64,19 @@ class _Asked:
 
     left: int
     done: asyncio.Future[None]
+    timing: Timing | None
+    computed: float = 0.0
+    """Seconds of the ticks in which it took part."""
+    ticked: float = 0.0
+    """When the last of these ended."""
+
+    def tick(self, begun: float, ended: float, rows: int) -> None:
+        """Take the time of a tick, once for all jobs that were in it."""
+        if self.ticked != ended:
+            self.ticked = ended
+            self.computed += ended - begun
+            if self.timing is not None:
+                self.timing.add(NETWORK, begun, ended, rows)
 
 
 @dataclass(slots=True, eq=False)
@@ -99,21 +114,23 @@ class Scheduler(Generic[Input]):
         max_queue: int,
         thread: ThreadPoolExecutor | None = None,
         few: int = 0,
+        meter: Meter | None = None,
     ) -> None:
-        """Take the engine, the most rows of a tick and the most steps that may wait.
+        """Take the engine, the most rows of a tick, the most steps that may wait, and what counts them.
 
         A tick of ``few`` rows or fewer runs where it is asked for: the way to the thread and back would take longer.
         """
         self._engine, self._max_batch, self._max_queue, self._few = engine, max_batch, max_queue, few
         self._waiting: deque[_Job[Input]] = deque()
         self._queued = 0
+        self._meter = meter or Meter("", "")
         self._pace = Pace()
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._ticking: asyncio.Task[None] | None = None
 
     def beside(self, engine: Steps[Input]) -> "Scheduler[Input]":
         """Give a scheduler over another engine, whose ticks take turns with these on the same thread."""
-        return Scheduler(engine, self._max_batch, self._max_queue, self._thread)
+        return Scheduler(engine, self._max_batch, self._max_queue, self._thread, meter=self._meter)
 
     async def run(self, state: bytes, steps: Sequence[Step[Input]]) -> Outcome:
         """Take the steps one after another from ``state``; EngineFailed if the engine does.
@@ -133,17 +150,29 @@ class Scheduler(Generic[Input]):
         steps = sum(len(steps) for _, steps in lines)
         if self._queued and self._queued + steps > self._max_queue:
             raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
-        asked = _Asked(len(lines), asyncio.get_running_loop().create_future())
+        begun = time.perf_counter()
+        asked = _Asked(len(lines), asyncio.get_running_loop().create_future(), current_timing())
         jobs = [_Job(state, steps, asked) for state, steps in lines]
         self._waiting += jobs
         self._queued += steps
+        self._meter.waiting.value += steps
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick_while_waiting())
         try:
             await asked.done
         finally:
-            self._queued -= sum(job.left for job in jobs)
+            left = sum(job.left for job in jobs)
+            self._queued -= left
+            self._meter.waiting.value -= left
+            self._leave(asked, begun, steps)
         return [job.outcome for job in jobs]
+
+    def _leave(self, asked: _Asked, begun: float, steps: int) -> None:
+        """Count how long steps that were asked for waited, and tell it to whom they were for."""
+        ended = time.perf_counter()
+        self._meter.waited(max(0.0, ended - begun - asked.computed))
+        if asked.timing is not None:
+            asked.timing.add(SCHEDULER, begun, ended, steps)
 
     def close(self) -> None:
         """Let the thread end once its tick is done."""
@@ -152,7 +181,7 @@ class Scheduler(Generic[Input]):
     async def _tick_while_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
-            begun = time.monotonic()
+            begun = time.perf_counter()
             try:
                 if len(batch) <= self._few:
                     self._tick(batch)
@@ -164,8 +193,8 @@ class Scheduler(Generic[Input]):
                 for job in batch:
                     job.failure = error
             else:
-                self._pace.add(len(batch), time.monotonic() - begun)
-            self._settle(batch)
+                self._pace.add(len(batch), time.perf_counter() - begun)
+            self._settle(batch, begun)
         self._ticking = None
 
     def _next_batch(self) -> list[_Job[Input]]:
@@ -190,14 +219,18 @@ class Scheduler(Generic[Input]):
         for read, rows in readers.items():
             _read(read, [batch[row] for row in rows], outputs if len(rows) == len(batch) else outputs[rows])
 
-    def _settle(self, batch: list[_Job[Input]]) -> None:
+    def _settle(self, batch: list[_Job[Input]], begun: float) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
+        ended = time.perf_counter()
+        self._meter.ticked(len(batch), ended - begun)
         for job in batch:
             asked = job.asked
             if asked.done.done():
                 continue
+            asked.tick(begun, ended, len(batch))
             job.taken += 1
             self._queued -= 1
+            self._meter.waiting.value -= 1
             if job.left and job.failure is None:
                 self._waiting.append(job)
                 continue

@@ -174,6 +174,13 @@ class HealthAnswer(TypedDict):
     status: str
 
 
+class FieldError(TypedDict):
+    """A part of a request that is not as described."""
+
+    where: str
+    problem: str
+
+
 class ProblemAnswer(TypedDict):
     """An error (RFC 9457); further members say where it was."""
 
@@ -182,6 +189,13 @@ class ProblemAnswer(TypedDict):
     status: int
     code: str
     detail: str
+    errors: NotRequired[list[FieldError]]
+    ply: NotRequired[int]
+    sequence: NotRequired[int]
+    index: NotRequired[int]
+    move: NotRequired[str]
+    retry_after_ms: NotRequired[int]
+    timeout_ms: NotRequired[int]
 
 
 class StepProblem(TypedDict):

@@ -25,6 +25,12 @@ def _check_store(store: str) -> str:
     return store
 
 
+def _is_safe(keys: str) -> bool:
+    """Say whether nobody on the way can change what is fetched from an address; a file is none."""
+    scheme, there, _ = keys.partition("://")
+    return not there or scheme == "https" or urlsplit(keys).hostname in ("localhost", "127.0.0.1", "::1")
+
+
 class Settings(BaseSettings):
     """Serve next-move predictions. Each setting is a flag here and an environment variable: NEXTPLY_PORT is --port."""
 
@@ -99,12 +105,49 @@ class Settings(BaseSettings):
     strict_sequences: bool = Field(
         False, description="at /v2, refuse to start a sequence that is running (409); by default it begins anew"
     )
+    keys: str = Field(
+        "",
+        repr=False,
+        description="file of API keys, TOML or JSON, read again when it changes, or the JSON itself; made by python -m "
+        "service.keys; without keys and tokens everybody may do everything",
+    )
+    jwt_issuer: str = Field("", description="issuer whose tokens (JWT) are taken, as their claim iss has it")
+    jwt_audience: str = Field("", description="who the tokens are made for, as their claim aud has it")
+    jwt_keys: str = Field("", description="address or file of the issuer's public keys (JWKS)")
+    jwt_tenant: str = Field("sub", description="the claim that names the tenant")
+    jwt_scope: str = Field("scope", description="the claim that has the scopes: predict, sessions, admin")
+    rate_limit: float | None = Field(
+        None, gt=0, description="requests a second of each key, in each worker, where its entry says nothing else"
+    )
+    session_quota: int | None = Field(
+        None, ge=1, description="sessions that a tenant may keep, where its key's entry says nothing else"
+    )
+    open_metrics: bool = Field(False, description="give /metrics to everybody, though there are keys")
+    cors_origins: str = Field(
+        "", description="origins whose pages may call, https://a.example,https://b.example, or * for all"
+    )
     drain_delay: float = Field(
         0, ge=0, description="seconds in which a stop goes on serving with readiness off, so that balancers look away"
     )
     drain_seconds: int = Field(4, ge=0, description="how long a stop then waits for running requests")
+    playground: bool = Field(True, description="answer / with a page on which people play and see what is predicted")
     access_log: bool = Field(False, description="log a line for every request")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what to log")
+    log_format: Literal["line", "json"] = Field("line", description="how to log: a line of text, or of JSON")
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> "Settings":
+        given = [bool(setting) for setting in (self.jwt_issuer, self.jwt_audience, self.jwt_keys)]
+        if any(given) and not all(given):
+            raise ValueError("tokens need all of jwt_issuer, jwt_audience and jwt_keys")
+        if not _is_safe(self.jwt_keys):
+            raise ValueError("jwt_keys should be a file or https://…: whoever sits on the way could send other keys")
+        return self
+
+    @property
+    def origins(self) -> list[str]:
+        """Give the origins whose pages may call."""
+        return self.cors_origins.replace(",", " ").split()
 
     @model_validator(mode="after")
     def _check_workers(self) -> "Settings":

@@ -49,8 +49,9 @@ CASES = {
     "JSON that goes on": Case(MOVES, b'{"moves": ["e5"]}}', 400, "malformed_json", "not JSON"),
     "bytes that are not UTF-8": Case(PREDICT, b'{"sequences": [["\xff"]]}', 400, "malformed_json", "utf-8"),
     "a number of 5,000 digits": Case(PREDICT, b'{"top_k": ' + b"9" * 5000 + b"}", 400, "malformed_json", "digits"),
-    "lists without end": Case(PREDICT, b"[" * 50_000, 400, "malformed_json", "recursion"),
-    "lists 40,000 deep": Case(PREDICT, nested(40_000), 400, "malformed_json", "recursion"),
+    "lists without end": Case(PREDICT, b"[" * 8_000, 400, "malformed_json", "recursion"),
+    "lists 8,000 deep": Case(PREDICT, nested(8_000), 400, "malformed_json", "recursion"),
+    "lists 40,000 deep": Case(PREDICT, nested(40_000), 413, "too_large", "more members or lists than any request"),
     "lists 500 deep": Case(PREDICT, nested(500), 422, "invalid_request", "body.sequences.0"),
     "no body": Case(PREDICT, b"", 422, "invalid_request", "body: Field required"),
     "no content type": Case(PREDICT, b'{"sequences": [[]]}', 415, "unsupported_media_type", "content-type", headers={}),
@@ -219,7 +220,7 @@ async def test_as_much_as_a_request_may_hold_is_answered(limited: Client):
 
 @pytest.mark.anyio
 async def test_a_list_of_many_errors_is_refused_for_its_first(limited: Client):
-    for body in ({"sequences": [[1] * 20_000]}, {"sequences": [[1]] * 10_000}, {"sequences": [1] * 20_000}):
+    for body in ({"sequences": [[1] * 20_000]}, {"sequences": [[1]] * 8_000}, {"sequences": [1] * 20_000}):
         assert len((await limited.problem("POST", "/predict", body))["errors"]) == 1
 
 

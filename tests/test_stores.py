@@ -284,7 +284,7 @@ def test_the_longest_id_a_session_may_have_can_be_kept(store: SessionStore):
     session = make_session("~" * 128)
     commit(store, session)
     assert fields(load(store, session.id)) == fields(session)
-    assert store.scan(None, 10).sessions == [session]
+    assert store.scan(None, 10, "").sessions == [session]
 
 
 def test_a_large_session_is_kept_whole(store: SessionStore):
@@ -336,11 +336,13 @@ def test_a_record_that_cannot_be_read_hurts_no_other(kind: Kind, log: bytes):
 # Listing
 
 
-def everything(store: SessionStore, count: int = 10, meanwhile: Callable[[], None] = lambda: None) -> list[Session]:
+def everything(
+    store: SessionStore, count: int = 10, meanwhile: Callable[[], None] = lambda: None, prefix: str = ""
+) -> list[Session]:
     found: list[Session] = []
     after: str | None = None
     while True:
-        page = store.scan(after, count)
+        page = store.scan(after, count, prefix)
         assert len(page.sessions) <= count + 16
         found += page.sessions
         after = page.after
@@ -359,8 +361,46 @@ def test_a_listing_gives_every_session_without_its_cache(store: SessionStore, co
     assert len(found) == len(sessions)
 
 
+@pytest.mark.parametrize("count", [1, 3, 1000])
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "a/b", "a/b-", "b/", "a*", "a[/-z]", "~~~", "é" * 600])
+def test_a_listing_of_a_prefix_gives_the_sessions_that_begin_so_and_no_others(
+    store: SessionStore, count: int, prefix: str
+):
+    ids = {"a", "a/1", "a/a", "a/b-1", "a/b-2", "a/z", "a0", "aa/1", "b", "b/1", "a*/1", "a[/-z]"}
+    commit(store, *(make_session(id_) for id_ in sorted(ids)))
+    found = [session.id for session in everything(store, count, prefix=prefix)]
+    assert len(found) == len(set(found))
+    assert set(found) == {id_ for id_ in ids if id_.startswith(prefix) and "/" not in id_.removeprefix(prefix)}
+
+
+def test_a_listing_never_stands_at_what_is_of_another_tenant(store: SessionStore):
+    own = {f"{letter}{number}" for letter in "agz" for number in range(3)}
+    others = {f"{tenant}/{number}" for tenant in ("a", "a0", "b", "g1", "zz") for number in range(40)}
+    commit(store, *(make_session(id_) for id_ in sorted(own | others)))
+    for count in 1, 3, 5:
+        after, found = None, []
+        while True:
+            page = store.scan(after, count, "")
+            found += [session.id for session in page.sessions]
+            after = page.after
+            if after is None:
+                break
+            assert after in own or after.isdigit()
+        assert set(found) == own
+
+
+def test_a_listing_of_a_prefix_never_goes_on_beyond_it(store: SessionStore):
+    commit(store, *(make_session(id_) for id_ in ("a/1", "a/2", "b/1", "b/2")))
+    for after in "1", "2", "b/1", "../b/0", "\U0010ffff":
+        try:
+            page = store.scan(after, 5, "a/")
+        except ValueError:
+            continue
+        assert {session.id for session in page.sessions} <= {"a/1", "a/2"}
+
+
 def test_a_listing_of_nothing_is_one_empty_page(store: SessionStore):
-    page = store.scan(None, 5)
+    page = store.scan(None, 5, "")
     assert (page.sessions, page.after) == ([], None)
 
 
@@ -388,7 +428,7 @@ def test_no_place_in_a_listing_makes_a_store_stumble(store: SessionStore):
     commit(store, make_session())
     for after in "", "x" * 256, "é" * 256, "-1", "²", "9" * 30:
         try:
-            page = store.scan(after, 5)
+            page = store.scan(after, 5, "")
         except ValueError:
             continue
         assert page.sessions in ([], [make_session()])

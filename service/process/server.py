@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from service.process.listening import BACKLOG, Neighbours
 from service.process.logs import log_config
+from service.security.connections import BoundedProtocol, look_after
 from service.settings import Settings
 from service.stopping import Stopping
 from service.streams.places import Places
@@ -65,6 +66,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
         else:
             await self._look_after_neighbours()
+            look_after(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def _look_after_neighbours(self) -> None:
@@ -112,7 +114,7 @@ def stop_without(supervisor: socket.socket) -> Callable[[Server], None]:
 def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         ws="websockets-sansio",
         ws_max_size=settings.max_body,
         # A client that sends far ahead answers pings late, since its answer waits behind what it sent.
@@ -122,8 +124,9 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         backlog=BACKLOG,
         # Longer than balancers keep an idle connection: who closes first must not be the one who is sent a request.
         timeout_keep_alive=75,
-        access_log=settings.access_log,
-        log_config=log_config(settings.log_level),
+        # The outermost layer of the application writes it.
+        access_log=False,
+        log_config=log_config(settings.log_level, settings.log_format),
         server_header=False,
         # Nobody here asks where a request came from.
         proxy_headers=False,

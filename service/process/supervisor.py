@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from tempfile import TemporaryDirectory
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from service.metrics import SHARED as SHARED_METRICS
 from service.process.listening import AddressError, address, listen
 from service.process.logs import log_config, refuse
@@ -40,7 +42,7 @@ def supervise(settings: Settings, flags: Sequence[str]) -> int:
     except AddressError as error:
         refuse(error)
         return 1
-    logging.config.dictConfig(log_config(settings.log_level))
+    logging.config.dictConfig(log_config(settings.log_level, settings.log_format))
     with TemporaryDirectory(prefix="nextply-metrics-") as shared:
         return asyncio.run(Supervisor(settings, flags, listening, {SHARED_METRICS: shared}).run())
 
@@ -95,6 +97,8 @@ class Supervisor:
         while True:
             code = await worker.wait()
             self._workers.pop(worker).close()
+            # What it had open or waiting is no more; what it counted stays.
+            mark_process_dead(worker.pid, self._environment[SHARED_METRICS])  # type: ignore[no-untyped-call]
             if ready:
                 _log.warning("worker %d ended with %d; another takes its place", worker.pid, code)
                 pause = _FIRST_PAUSE

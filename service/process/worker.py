@@ -17,8 +17,10 @@ from service.app import create_app
 from service.process.listening import AddressError, Neighbours, address, listen
 from service.process.logs import refuse
 from service.process.server import Server, stop_without
+from service.security.failures import KeysError
 from service.sessions import StoreError
 from service.settings import Settings
+from service.tracing import open_traces
 
 _log = logging.getLogger("nextply")
 
@@ -29,9 +31,9 @@ def serve(settings: Settings, inherited: Sequence[socket.socket] = (), superviso
     The first of the ``inherited`` sockets is its own; the others it looks after.
     """
     try:
-        app = create_app(settings)
+        app = create_app(settings, open_traces())
         own, *others = inherited or listen(settings.host, settings.port)
-    except (ArtifactError, StoreError, AddressError) as error:
+    except (ArtifactError, StoreError, KeysError, AddressError) as error:
         refuse(error)
         return 1
     on_ready = stop_without(supervisor) if supervisor else lambda _: _log.info("running on %s", address(own))

@@ -4,10 +4,14 @@ from typing import Any
 
 import orjson
 from fastapi import Response
-from pydantic import TypeAdapter
 
 from service.errors import Problem
 from service.schemas import ProblemAnswer
+
+# What OpenAPI is told of the header of 429.
+RETRY_AFTER = {
+    "Retry-After": {"required": True, "description": "In seconds.", "schema": {"type": "integer", "minimum": 1}}
+}
 
 
 class Json(Response):
@@ -35,6 +39,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of a route for OpenAPI."""
     texts = {
         400: "The body is not JSON.",
+        401: "The service has keys, and the request has none, or none that is good.",
+        403: "The key may not do this: `needs` says which scope would do; or its tenant has its most sessions already.",
         404: "No such model or session.",
         408: "The body did not arrive in the time that the request may take.",
         409: "The id is taken, the session stands at another ply, which `ply` says, its model has other moves now, "
@@ -47,5 +53,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     if 413 in statuses:
         statuses += (408,)
-    content = {ProblemJson.media_type: {"schema": TypeAdapter(ProblemAnswer).json_schema()}}
-    return {status: {"description": texts[status], "content": content} for status in statuses}
+    # The answer of /steps brings the schema.
+    content = {ProblemJson.media_type: {"schema": {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}}}
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"description": texts[status], "content": content} for status in statuses
+    }
+    if 429 in found:
+        found[429]["headers"] = RETRY_AFTER
+    return found

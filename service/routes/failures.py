@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.errors import InvalidRequest, Problem, problem
 from service.routes import ProblemJson
@@ -53,12 +54,24 @@ async def _of_invalid(request: Request, error: Exception) -> Response:
     return of_problem(InvalidRequest.of(found))
 
 
-async def _of_http(_: Request, error: Exception) -> Response:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and error.__cause__ is not None:
         return _problem(400, "malformed_json", f"the body cannot be read as JSON: {error.__cause__}")
+    if error.status_code == 405:
+        error.headers = {"Allow": _allowed(request)}
     codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
     return _problem(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail), error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """Give the methods of all routes of a path; a router names those of the first one alone."""
+
+    def serves(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(filter(serves, ("GET", "POST", "PUT", "PATCH", "DELETE")))
 
 
 async def _of_bug(_: Request, error: Exception) -> Response:

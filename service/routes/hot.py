@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import requests
 from service.errors import Problem
-from service.limits import DIGITS
+from service.limits import DIGITS, count_members, too_many_members
 from service.predictor import Predictor
 from service.routes import failures
+from service.security.caller import kept
+from service.settings import Settings
 
 _log = logging.getLogger("nextply")
 _MOVES = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})/moves")
@@ -29,9 +31,9 @@ Answer = Callable[[Any], Awaitable[Mapping[str, Any]]]
 class HotRoutes:
     """An ASGI layer that plays moves, in one session or in many, and predicts."""
 
-    def __init__(self, app: ASGIApp, predictor: Predictor, limit: int) -> None:
-        """Take the application behind this layer, and the most bytes of a body."""
-        self._app, self._predictor, self._limit = app, predictor, limit
+    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
+        """Take the application behind this layer, and how much a body may hold."""
+        self._app, self._predictor, self._limit, self._settings = app, predictor, settings.max_body, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -42,10 +44,13 @@ class HotRoutes:
         read: list[Message] = [await receive()]
         while read[-1].get("more_body", False):
             read.append(await receive())
-        kind, answer = found
+        kind, answer, scope["template"] = found
+        content = b"".join(message.get("body", b"") for message in read)
         try:
-            request = kind.model_validate_json(b"".join(message.get("body", b"") for message in read))
+            request = None if self._is_odd(content) else kind.model_validate_json(content)
         except ValidationError:
+            request = None
+        if request is None:
             await self._app(scope, _again(read, receive), send)
             return
         try:
@@ -60,15 +65,18 @@ class HotRoutes:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    def _find(self, path: str) -> tuple[type[requests.Request], Answer] | None:
-        """Give what a request to a path looks like, and what answers it."""
+    def _find(self, path: str) -> tuple[type[requests.Request], Answer, str] | None:
+        """Give what a request to a path looks like, what answers it, and the name that FastAPI has for it."""
         if moves := _MOVES.fullmatch(path):
-            return requests.MovesRequest, partial(self._predictor.play, moves[1])
+            return requests.MovesRequest, partial(self._predictor.play, kept(moves[1])), "/sessions/{session}/moves"
         if path == "/steps":
-            return requests.StepsRequest, self._predictor.steps
+            return requests.StepsRequest, self._predictor.steps, path
         if path == "/predict":
-            return requests.PredictRequest, self._predictor.predict
+            return requests.PredictRequest, self._predictor.predict, path
         return None
+
+    def _is_odd(self, content: bytes) -> bool:
+        return too_many_members(count_members(content), self._settings)
 
     def _is_plain(self, scope: Scope) -> bool:
         """Say whether a body is JSON and declared to be no longer than allowed."""

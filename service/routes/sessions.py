@@ -8,6 +8,7 @@ from service import requests, schemas
 from service.history import History
 from service.predictor import Predictor
 from service.routes import Json, problems
+from service.security.quotas import Quotas
 
 Id = Annotated[requests.SessionId, Path(description="The session's id.")]
 _BLOB = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -15,14 +16,15 @@ _CREATE = problems(400, 404, 409, 413, 415, 422, 429, 503)
 _LOOK = problems(404, 409, 422, 429, 503)
 
 
-def session_routes(predictor: Predictor, history: History) -> APIRouter:
+def session_routes(predictor: Predictor, history: History, quotas: Quotas) -> APIRouter:
     """Make the routes of sessions."""
     router = APIRouter(tags=["sessions"])
 
     @router.post("/sessions", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
     async def create(request: requests.CreateRequest) -> Response:
         """Open a session."""
-        return _created(await predictor.create(request))
+        async with quotas.room():
+            return _created(await predictor.create(request))
 
     @router.get("/sessions", response_model=schemas.SessionsAnswer, responses=problems(422, 429, 503))
     async def listed(query: Annotated[requests.SessionsQuery, Query()]) -> Response:
@@ -47,7 +49,8 @@ def session_routes(predictor: Predictor, history: History) -> APIRouter:
     @router.post("/sessions/{session}/fork", status_code=201, response_model=schemas.CreateAnswer, responses=_CREATE)
     async def fork(session: Id, request: requests.ForkRequest) -> Response:
         """Open a new session that shares this one's past."""
-        return _created(await history.fork(session, request))
+        async with quotas.room():
+            return _created(await history.fork(session, request))
 
     @router.get("/sessions/{session}", response_model=schemas.SessionAnswer, responses=_LOOK)
     async def get(session: Id, top_k: Annotated[requests.TopK, Query()] = 5) -> Response:
@@ -83,7 +86,9 @@ def session_routes(predictor: Predictor, history: History) -> APIRouter:
         rebuild: Annotated[bool, Query(description="Compute the state anew, whatever the blob's is.")] = False,
     ) -> Response:
         """Open a session from a blob; its moves must be legal, and its state what they give."""
-        made, answer = await history.restore(session, await request.body(), rebuild=rebuild)
+        body = await request.body()
+        async with quotas.room():
+            made, answer = await history.restore(session, body, rebuild=rebuild)
         return _created(answer) if made else Json(answer)
 
     @router.post("/steps", response_model=schemas.StepsAnswer, responses=problems(400, 413, 415, 422, 429, 503))

@@ -16,14 +16,19 @@ from service.deadline import begin_deadline
 from service.errors import Overloaded, Problem, SessionExpired, UnknownSession, problem
 from service.history import History
 from service.keeper import Keeper
+from service.names import shown
 from service.predictor import Predictor
+from service.security.caller import caller
+from service.security.failures import Unauthorized
 from service.settings import Settings
 from service.stopping import Stopping
 from service.streams.messages import Ask, Get, Message, Peek, Ping, Play, Takeback, read_message
 from service.streams.places import Places
 
 _log = logging.getLogger("nextply")
-_ID = TypeAdapter(requests.SessionId)
+_ID: TypeAdapter[str] = TypeAdapter(requests.SessionId)
+# What a client may offer as a subprotocol; keys go beside it, since browsers cannot set headers on WebSockets.
+PROTOCOL = "nextply"
 # Messages of one connection that are read and not answered yet. The next ones stay in the network's buffers.
 _IN_WORK = 64
 _REASON_BYTES = 123
@@ -58,7 +63,7 @@ def stream_routes(
     async def converse(socket: WebSocket, session: str | None) -> _Close | None:
         try:
             if session is not None:
-                await _check_there(keeper, session)
+                session = await _there(keeper, session)
             return await _Stream(socket, session, answer, settings).run(stopping)
         except Problem as refused:
             return _Close(4404 if refused.status == 404 else 1013, refused.detail)
@@ -68,7 +73,7 @@ def stream_routes(
 
     async def serve(socket: WebSocket, session: str | None) -> None:
         # A browser learns nothing of a handshake that is refused, but sees why an open connection is closed.
-        await socket.accept()
+        await socket.accept(PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
         try:
             with places.taken():
                 await _close(socket, await converse(socket, session))
@@ -99,12 +104,14 @@ async def _do(predictor: Predictor, history: History, session: str, ask: Ask) ->
     raise AssertionError(ask)
 
 
-async def _check_there(keeper: Keeper, session: str) -> None:
+async def _there(keeper: Keeper, name: str) -> str:
+    """Give the id of a session that is there."""
     try:
-        _ID.validate_python(session)
+        session = _ID.validate_python(name)
     except ValidationError:
         raise UnknownSession("no session can have such a name") from None
     await keeper.load(session)
+    return session
 
 
 async def _close(socket: WebSocket, close: _Close | None) -> None:
@@ -195,15 +202,20 @@ class _Stream:
             self._end(None)
 
     async def _result(self, message: Message) -> dict[str, Any]:
-        about = {"session": message.session, "tag": message.tag}
+        about = {"session": message.session and shown(message.session), "tag": message.tag}
         about = {name: value for name, value in about.items() if value is not None}
         try:
+            # Who sends ahead waits for its rate, as it waits for its answers.
+            if pause := caller().enter(self._settings.request_timeout_ms / 1000):
+                await asyncio.sleep(pause)
             return {**about, **await self._answer(message)}
         except Problem as error:
             if error.__cause__ is not None:
                 _log.error("%s", error, exc_info=error.__cause__)
             if self._session is not None and isinstance(error, UnknownSession | SessionExpired):
                 self._end(_Close(4404, error.detail))
+            if isinstance(error, Unauthorized):
+                self._end(_Close(4401, error.detail))
             return {**about, "problem": error.body()}
         except Exception:
             _log.exception("a message of a WebSocket could not be answered")

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 
+from service.names import shown
 from service.sessions.session import Session
 
 _MAGIC = b"nextply session\n"
@@ -11,8 +12,11 @@ _SHA256 = 32
 
 
 def pack(session: Session) -> bytes:
-    """Give a session as a blob: a magic line, three sizes, its id, log and cache, and the SHA-256 of all before."""
-    id_, (log, cache) = session.id.encode(), session.pack()
+    """Give a session as a blob: a magic line, three sizes, its name, log and cache, and the SHA-256 of all before.
+
+    Whose it was is not told.
+    """
+    id_, (log, cache) = shown(session.id).encode(), session.pack()
     parts = id_, log, cache or b""
     body = _MAGIC + _SIZES.pack(*map(len, parts)) + b"".join(parts)
     return body + hashlib.sha256(body).digest()

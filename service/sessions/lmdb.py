@@ -8,6 +8,7 @@ from typing import Any
 
 import lmdb
 
+from service.names import BETWEEN
 from service.sessions.session import (
     FORMAT,
     REVISION,
@@ -15,6 +16,7 @@ from service.sessions.session import (
     Commit,
     Forgotten,
     Found,
+    Kept,
     Limits,
     Page,
     Session,
@@ -27,6 +29,9 @@ from service.sessions.session import (
 _MARK = 8
 # Sessions forgotten in one transaction, and marks passed over for one page: nobody waits long for the store.
 _AT_ONCE = 512
+# What divides a tenant from the name of a session, and the byte that comes next: behind all that is the tenant's.
+_BETWEEN = BETWEEN.encode()
+_BEHIND = bytes([_BETWEEN[0] + 1])
 # Bytes of the longest key that LMDB takes.
 _LONGEST = 511
 
@@ -131,13 +136,14 @@ class LmdbStore:
         transaction.delete(key, db=self._caches)
         return len(stored) > _MARK
 
-    def scan(self, after: str | None, count: int) -> Page:
+    def scan(self, after: str | None, count: int, prefix: str) -> Page:
         """Give about ``count`` sessions in the order of their ids."""
         sessions: list[Session] = []
-        last = None
+        last, begin = "", prefix.encode()[:_LONGEST]
         with self._env.begin(db=self._logs) as transaction:
             cursor = transaction.cursor()
-            more = cursor.set_range(f"{after}\0".encode()[:_LONGEST]) if after else cursor.first()
+            start = begin if after is None else f"{prefix}{after}\0".encode()[:_LONGEST]
+            more = _own(cursor, begin, cursor.set_range(start) if start else cursor.first())
             for _ in range(count + _AT_ONCE):
                 if not more or len(sessions) == count:
                     break
@@ -145,8 +151,8 @@ class LmdbStore:
                 session = _read(last, bytes(cursor.value()), None)
                 if isinstance(session, Session):
                     sessions.append(session)
-                more = cursor.next()
-        return Page(sessions, last if more else None)
+                more = _own(cursor, begin, cursor.next())
+        return Page(sessions, last.removeprefix(prefix) if more else None)
 
     def forget(self, now: int) -> Forgotten:
         """Forget some of what has been idle for too long at ``now``, or is too much."""
@@ -191,6 +197,12 @@ class LmdbStore:
         transaction.put(_place(mark, key), b"", db=self._gone)
         return bool(transaction.put(key, mark, db=self._logs))
 
+    def kept(self) -> Kept:
+        """Count the sessions by the indices."""
+        with self._env.begin() as transaction:
+            warm, cold = (transaction.stat(index)["entries"] for index in (self._warm, self._cold))
+        return Kept(warm + cold, warm)
+
     def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None] | None:
         """Give None: LMDB does not tell of what other processes write."""
 
@@ -208,6 +220,19 @@ def _get(transaction: lmdb.Transaction, key: bytes, database: Any) -> bytes | No
 def _read(id_: str, log: bytes | None, cache: bytes | None) -> Found:
     gone = log is not None and len(log) == _MARK
     return read(id_, None if gone else log, cache, gone=gone)
+
+
+def _own(cursor: Any, prefix: bytes, there: bool) -> bool:
+    """Go on to the next id of a tenant, past all of others; say whether there is one."""
+    while there:
+        key = bytes(cursor.key())
+        if not key.startswith(prefix):
+            return False
+        at = key.find(_BETWEEN, len(prefix))
+        if at < 0:
+            return True
+        there = cursor.set_range(key[:at] + _BEHIND)
+    return False
 
 
 def _place(used: bytes, key: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from service.sessions.session import REVISION, Commit, Forgotten, Found, Limits, Page, Session, is_of, read
+from service.names import in_tenant
+from service.sessions.session import REVISION, Commit, Forgotten, Found, Kept, Limits, Page, Session, is_of, read
 from service.sessions.watchers import Watchers
 
 
@@ -15,6 +16,8 @@ class MemoryStore:
         """Begin empty."""
         self._limits = limits
         self._records: dict[str, tuple[bytes, bytes | None]] = {}
+        self._warm: set[str] = set()
+        """Those with a cache."""
         self._used: dict[str, int] = {}
         """When each session was last used."""
         self._gone: dict[str, int] = {}
@@ -40,6 +43,7 @@ class MemoryStore:
         if (None if stored is None else int.from_bytes(stored[0][REVISION], "little")) != commit.expected:
             return False
         self._records[session.id] = session.pack()
+        (self._warm.discard if session.cache is None else self._warm.add)(session.id)
         self._used[session.id] = session.used
         self._gone.pop(session.id, None)
         self._watchers.tell(session.id)
@@ -56,23 +60,27 @@ class MemoryStore:
     def _forget(self, id_: str) -> bool:
         there = self._records.pop(id_, None) is not None
         self._used.pop(id_, None)
+        self._warm.discard(id_)
         if there:
             self._watchers.tell(id_)
         return there
 
-    def scan(self, after: str | None, count: int) -> Page:
+    def scan(self, after: str | None, count: int, prefix: str) -> Page:
         """Give about ``count`` sessions in the order of their ids."""
-        ids = sorted(id_ for id_ in self._records if after is None or id_ > after)
+        begun = None if after is None else prefix + after
+        ids = sorted(id_ for id_ in self._records if in_tenant(id_, prefix) and (begun is None or id_ > begun))
         found = [read(id_, self._records[id_][0], None) for id_ in ids[:count]]
-        return Page([one for one in found if isinstance(one, Session)], ids[count - 1] if len(ids) > count else None)
+        last = ids[count - 1].removeprefix(prefix) if len(ids) > count else None
+        return Page([one for one in found if isinstance(one, Session)], last)
 
     def forget(self, now: int) -> Forgotten:
         """Forget all that has been idle for too long at ``now``, or is too much."""
         limits, oldest = self._limits, sorted(self._used, key=self._used.__getitem__)
-        warm = [id_ for id_ in oldest if self._records[id_][1] is not None]
+        warm = [id_ for id_ in oldest if id_ in self._warm]
         cool = _idle(warm, self._used, now - limits.state_ttl, len(warm) - limits.max_states)
         for id_ in cool:
             self._records[id_] = self._records[id_][0], None
+            self._warm.discard(id_)
         bury = _idle(oldest, self._used, now - limits.session_ttl, len(oldest) - limits.max_sessions)
         for id_ in bury:
             self._gone[id_] = now
@@ -80,6 +88,10 @@ class MemoryStore:
         for id_ in _idle(list(self._gone), self._gone, now - limits.session_ttl, 0):
             del self._gone[id_]
         return Forgotten(len(cool), len(bury))
+
+    def kept(self) -> Kept:
+        """Count the sessions."""
+        return Kept(len(self._records), len(self._warm))
 
     def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` after each write of a session, until what is given is called."""

@@ -163,6 +163,13 @@ class Forgotten:
     sessions: int = 0
 
 
+class Kept(NamedTuple):
+    """How many sessions a store has, and how many of them with their state."""
+
+    sessions: int
+    states: int
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long idle sessions are kept, in milliseconds, and how many; what was used longest ago goes first."""
@@ -181,8 +188,8 @@ class StoreError(Exception):
 class SessionStore(Protocol):
     """Where sessions live.
 
-    Any thread may call, one at a time; only ``has``, ``watch`` and what that gives, and ``load_many`` where it is near,
-    may be called while another call runs.
+    Any thread may call, one at a time; only ``has``, ``kept``, ``watch`` and what that gives, and ``load_many`` where
+    it is near, may be called while another call runs.
     What goes wrong raises: StoreError where the store cannot be reached, else the error of what it is built on. Whether
     a commit that raised was kept is known by loading.
     """
@@ -210,9 +217,10 @@ class SessionStore(Protocol):
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
         """Forget sessions without a trace; say for each whether it was there."""
 
-    def scan(self, after: str | None, count: int) -> Page:
-        """Give about ``count`` sessions from where a listing stands, None at its begin.
+    def scan(self, after: str | None, count: int, prefix: str) -> Page:
+        """Give about ``count`` sessions whose ids begin so, from where a listing of them stands, None at its begin.
 
+        Those with a tenant's name after the prefix are of other tenants; neither they nor where they stand are told.
         A session that is there during the whole listing is given at least once; one that cannot be read is left out.
         A page may be empty though there are more. ValueError if ``after`` is nothing that the store gave.
         """
@@ -222,6 +230,9 @@ class SessionStore(Protocol):
 
         A store that forgets by itself has nothing to do here.
         """
+
+    def kept(self) -> Kept | None:
+        """Count the sessions in microseconds; None if that cannot be done."""
 
     def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None] | None:
         """Call ``changed``, on any thread, after each write of a session by any process, until what is given is called.

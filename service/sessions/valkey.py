@@ -1,6 +1,7 @@
 """Sessions in a Valkey server, or any that speaks its protocol: shared by all processes of all machines."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from valkey.connection import parse_url
 from valkey.exceptions import ConnectionError as NotConnected
 from valkey.exceptions import ReadOnlyError, ResponseError, ValkeyError
 
+from service.names import in_tenant
 from service.sessions.channels import Channels
 from service.sessions.session import Commit, Forgotten, Found, Limits, Page, Session, StoreError, read
 
@@ -20,6 +22,8 @@ _CONNECT, _ANSWER = 0.5, 1.0
 _PAUSE = 0.25
 # What the URL may set. Retries are not among it: a commit sent twice would be refused because of itself.
 _OPTIONS = "socket_timeout", "socket_connect_timeout", "ssl_"
+# What means something in a pattern of keys.
+_GLOB = re.compile(r"[*?\[\]^\\-]")
 # Times that the server is asked for one page of a listing.
 _ASKED = 8
 
@@ -93,17 +97,18 @@ class ValkeyStore:
         runs = [("EVALSHA", digest, 3, *_keys(id_), *arguments, _channel(id_)) for id_, arguments in calls]
         return [answer == 1 for answer in self._ask([("SCRIPT LOAD", script), *runs])[1:]]
 
-    def scan(self, after: str | None, count: int) -> Page:
+    def scan(self, after: str | None, count: int, prefix: str) -> Page:
         """Give about ``count`` sessions in an order that means nothing; ``after`` is the server's cursor."""
         cursor = 0 if after is None else int(after)
         if not 0 <= cursor < 1 << 64:
             raise ValueError("no place in this listing")
         ids: dict[str, None] = {}
+        pattern = _keys(_GLOB.sub(r"\\\g<0>", prefix) + "*")[0]
         # The server gives whole buckets of keys of all kinds. Half a page is enough, so that none runs over.
         for _ in range(_ASKED):
-            [(place, keys)] = self._ask([("SCAN", cursor, "MATCH", _keys("*")[0], "COUNT", count - len(ids))])
+            [(place, keys)] = self._ask([("SCAN", cursor, "MATCH", pattern, "COUNT", count - len(ids))])
             cursor = int(place)
-            ids |= dict.fromkeys(_id(key) for key in keys)
+            ids |= dict.fromkeys(id_ for id_ in map(_id, keys) if in_tenant(id_, prefix))
             if cursor == 0 or len(ids) * 2 >= count:
                 break
         logs = self._ask([("MGET", _keys(id_)[0]) for id_ in ids])
@@ -114,6 +119,9 @@ class ValkeyStore:
     def forget(self, now: int) -> Forgotten:
         """Do nothing: the server forgets by itself."""
         return Forgotten()
+
+    def kept(self) -> None:
+        """Give None: the server counts its keys, not the sessions that they are of."""
 
     def watch(self, id_: str, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` after each write of a session by any process, until what is given is called."""

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError, from_json
 
 from service import requests
 from service.errors import InvalidRequest, Problem
-from service.limits import check_moves
+from service.limits import check_moves, count_members, too_many_members
+from service.names import shown
 from service.settings import Settings
 
 _PING_BYTES = 1024
@@ -111,6 +112,8 @@ def read_message(text: str, session: str | None, settings: Settings) -> Message:
 
     ValueError if it is not JSON; whatever else is wrong with it is the problem in the message.
     """
+    if too_many_members(count_members(text.encode(errors="replace")), settings):
+        raise ValueError("with fewer members")
     try:
         ask = _ASK.validate_json(text)
     except ValidationError as error:
@@ -130,7 +133,8 @@ def _one_session(asked: str | None, session: str | None) -> str:
     if asked is None and session is None:
         raise InvalidRequest("session: say which session the message is about")
     if None not in (asked, session) and asked != session:
-        raise InvalidRequest(f"session: this connection is about {session!r} alone; /stream takes all sessions")
+        name = shown(session or "")
+        raise InvalidRequest(f"session: this connection is about {name!r} alone; /stream takes all sessions")
     return asked or session or ""
 
 

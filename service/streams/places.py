@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service.errors import Overloaded
+from service.metrics import streams_open
 
 # Nobody knows when a connection ends; a client asks again after so many milliseconds.
 _RETRY = 1000
@@ -25,11 +26,13 @@ class Places:
         if self._taken >= self._limit:
             raise Overloaded(f"{self._taken} streams are open already", retry_after_ms=_RETRY)
         self._taken += 1
+        streams_open.inc()
         self._empty.clear()
         try:
             yield
         finally:
             self._taken -= 1
+            streams_open.dec()
             if not self._taken:
                 self._empty.set()
 

@@ -10,6 +10,7 @@ from model.games import Position
 from service import answers, schemas
 from service.distribution import Distribution
 from service.models import Model
+from service.names import shown
 from service.sessions import Session
 
 
@@ -79,7 +80,7 @@ class View:
         event = self._told.get((kind, kept, top_k))
         if event is None:
             data: schemas.SessionAnswer | schemas.ChangeAnswer = {
-                "session": self.id,
+                "session": shown(self.id),
                 "model": self.model,
                 "ply": len(self.ids),
                 "moves": self.moves[kept:],

@@ -12,7 +12,7 @@ from service.v2.failures import BadBody
 from service.v2.tensors import Spec, Tensor, read_binary, read_json, write_binary, write_json
 
 # More than any request has use for; they bound what a refusal has to describe.
-_TENSORS, _PARAMETERS, _DIMENSIONS = 16, 64, 8
+TENSORS, PARAMETERS, DIMENSIONS = 16, 64, 8
 
 
 class _Part(BaseModel):
@@ -20,14 +20,14 @@ class _Part(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    parameters: Annotated[dict[str, Any], Field(max_length=_PARAMETERS)] = {}
+    parameters: Annotated[dict[str, Any], Field(max_length=PARAMETERS)] = {}
 
 
 class InputPart(_Part):
     """An input tensor, its elements in ``data`` or behind the JSON."""
 
     name: str
-    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=_DIMENSIONS, fail_fast=True)]
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=DIMENSIONS, fail_fast=True)]
     datatype: str
     data: list[Any] | None = None
 
@@ -42,8 +42,8 @@ class InferRequest(_Part):
     """The JSON of an inference request."""
 
     id: str | None = None
-    inputs: Annotated[list[InputPart], Field(max_length=_TENSORS, fail_fast=True)]
-    outputs: Annotated[list[OutputPart], Field(max_length=_TENSORS, fail_fast=True)] | None = None
+    inputs: Annotated[list[InputPart], Field(max_length=TENSORS, fail_fast=True)]
+    outputs: Annotated[list[OutputPart], Field(max_length=TENSORS, fail_fast=True)] | None = None
 
 
 class Wanted(NamedTuple):

@@ -4,13 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 
 from service.deadline import begin_deadline
 from service.errors import InvalidRequest, TooLarge
 from service.limits import DIGITS
 from service.routes import Json
+from service.security.caller import caller
+from service.security.table import PREDICT, SESSIONS
 from service.settings import Settings
-from service.v2 import messages
+from service.v2 import description, messages
+from service.v2.description import Call
 from service.v2.encodings import accepted, pack, unpack
 from service.v2.repository import INPUTS, OUTPUTS, Repository, read_members
 from service.v2.sequences import Answer, Ask, SequenceId, Sequences
@@ -25,70 +29,97 @@ _USUAL_TOP_K = 5
 _JSON_LENGTH = "inference-header-content-length"
 
 
+class _Plain(APIRoute):
+    """A route that FastAPI describes, and whose handler reads the request by itself."""
+
+    def get_route_handler(self) -> Any:
+        """Give the handler as it is."""
+        return self.endpoint
+
+
 def v2_routes(repository: Repository, sequences: Sequences, settings: Settings) -> APIRouter:
-    """Make the routes of the protocol; OpenAPI leaves them to the protocol's own description."""
-    router = APIRouter()
+    """Make the routes of the protocol."""
+    router = APIRouter(tags=["Open Inference Protocol"], route_class=_Plain)
 
-    def add(path: str, handler: Handler, method: str = "GET") -> None:
-        router.add_route(f"/v2{path}", handler, methods=[method], include_in_schema=False)
+    def add(path: str, handler: Handler, call: Call) -> None:
+        router.add_api_route(
+            f"/v2{path}",
+            handler,
+            methods=["GET" if call.body is None else "POST"],
+            response_model=call.answer,
+            responses=description.responses(call),
+            openapi_extra=description.request(path, call),
+        )
 
-    def add_of_model(path: str, handler: Handler, method: str = "GET") -> None:
-        add(f"/models/{{model}}{path}", handler, method)
-        add(f"/models/{{model}}/versions/{{version}}{path}", handler, method)
+    def add_of_model(path: str, handler: Handler, call: Call) -> None:
+        add(f"/models/{{model}}{path}", handler, call)
+        add(f"/models/{{model}}/versions/{{version}}{path}", handler, call)
 
     async def server(_: Request) -> Response:
+        """Say what the server is."""
         return Json(repository.server())
 
     async def live(_: Request) -> Response:
+        """Say that the process runs."""
         return Json({"live": True})
 
     async def ready(_: Request) -> Response:
+        """Say that models are loaded and sessions are kept."""
         await repository.check_ready()
         return Json({"live": True, "ready": True})
 
     async def model_ready(request: Request) -> Response:
+        """Say that a model is served."""
         return Json({"name": repository.model(*_model(request)).name, "ready": True})
 
     async def metadata(request: Request) -> Response:
+        """Give the tensors of a model, and its versions."""
         return Json(repository.metadata(*_model(request)))
 
     async def config(request: Request) -> Response:
+        """Give the configuration of a model."""
         return Json(repository.config(*_model(request)))
 
     async def all_statistics(_: Request) -> Response:
+        """Give the statistics of all models."""
         return Json(statistics(repository.all()))
 
     async def model_statistics(request: Request) -> Response:
+        """Give the statistics of a model."""
         return Json(statistics(repository.versions(*_model(request))))
 
     async def index(request: Request) -> Response:
+        """List the models; with `ready` only those that are served."""
         return Json(repository.index(read_members(await _body(request, settings))))
 
     async def load(request: Request) -> Response:
+        """Look for new versions, and serve a model that was unloaded again."""
         await repository.load(_model(request)[0], read_members(await _body(request, settings)))
         return Json({})
 
     async def unload(request: Request) -> Response:
+        """Serve a model at `/v2` no more."""
         read_members(await _body(request, settings))
         repository.unload(_model(request)[0])
         return Json({})
 
     async def infer(request: Request) -> Response:
+        """Play moves in a sequence, or read a whole game, and predict what comes next."""
         with counted(repository.model(*_model(request))):
             return await _infer(request, sequences, settings)
 
-    add("", server)
-    add("/health/live", live)
-    add("/health/ready", ready)
-    add("/models/stats", all_statistics)
-    add_of_model("", metadata)
-    add_of_model("/ready", model_ready)
-    add_of_model("/config", config)
-    add_of_model("/stats", model_statistics)
-    add_of_model("/infer", infer, "POST")
-    add("/repository/index", index, "POST")
-    add("/repository/models/{model}/load", load, "POST")
-    add("/repository/models/{model}/unload", unload, "POST")
+    add("", server, description.SERVER)
+    add("/health/live", live, description.LIVE)
+    add("/health/ready", ready, description.READY)
+    add("/models/stats", all_statistics, description.ALL_STATISTICS)
+    add_of_model("", metadata, description.METADATA)
+    add_of_model("/ready", model_ready, description.MODEL_READY)
+    add_of_model("/config", config, description.CONFIG)
+    add_of_model("/stats", model_statistics, description.STATISTICS)
+    add_of_model("/infer", infer, description.INFER)
+    add("/repository/index", index, description.INDEX)
+    add("/repository/models/{model}/load", load, description.LOAD)
+    add("/repository/models/{model}/unload", unload, description.UNLOAD)
     return router
 
 
@@ -106,6 +137,7 @@ async def _infer(request: Request, sequences: Sequences, settings: Settings) -> 
     wanted = messages.read_outputs(asked, OUTPUTS)
     _shorten_deadline(asked.parameters.get("timeout"), request, settings)
     ask = _ask(*_model(request), asked.parameters, inputs, settings)
+    caller().check(PREDICT if ask.sequence is None else SESSIONS)
     answer = await sequences.answer(ask)
     outputs = _outputs(answer)
     body, length = messages.write(_head(asked, ask, answer), [(outputs[spec.name], binary) for spec, binary in wanted])

@@ -19,7 +19,10 @@ from service.errors import (
     SessionExpired,
     UnknownSession,
 )
+from service.names import shown
 from service.predictor import Predictor
+from service.security.quotas import Quotas
+from service.timing import current_timing
 
 SequenceId = int | str
 _SEQUENCE_IDS = range(1, 1 << 64)
@@ -96,16 +99,20 @@ class Answer(NamedTuple):
 class Sequences:
     """Plays the moves of sequences in their sessions."""
 
-    def __init__(self, predictor: Predictor, *, strict: bool) -> None:
-        """Take the predictor; ``strict`` refuses to start a sequence that is running, where it else begins anew."""
-        self._predictor, self._strict = predictor, strict
+    def __init__(self, predictor: Predictor, quotas: Quotas, *, strict: bool) -> None:
+        """Take the parts; ``strict`` refuses to start a sequence that is running, where it else begins anew."""
+        self._predictor, self._quotas, self._strict = predictor, quotas, strict
 
     async def answer(self, ask: Ask) -> Answer:
         """Answer a request; what can go wrong with a session goes wrong here too, in words of sequences."""
         id_ = None if ask.sequence is None else session_id(ask.model, ask.sequence)
+        timing = current_timing()
+        if timing is not None:
+            timing.name_session(id_)
         opening = _checked(ask, id_)
         if id_ is None:
             return await self._predict(opening)
+        id_ = opening.session
         if ask.start:
             answer = await self._start(opening, ask, id_)
         else:
@@ -114,7 +121,7 @@ class Sequences:
             await self._forget(id_)
         return answer
 
-    async def _predict(self, opening: requests.CreateRequest, id_: str | None = None) -> Answer:
+    async def _predict(self, opening: requests.CreateRequest, session: str | None = None) -> Answer:
         game = requests.Sequence.model_construct(moves=opening.moves, context=opening.context)
         request = requests.PredictRequest.model_construct(
             sequences=[game], model=opening.model, top_k=opening.top_k, score=True, each_ply=False, legal_only=True
@@ -126,14 +133,15 @@ class Sequences:
             detail = error.detail.removeprefix("sequence 0").removeprefix(": ").removeprefix(", ")
             raise type(error)(detail, **error.extra) from None
         (prediction,) = found["predictions"]
-        return Answer(found["model"], prediction["ply"], prediction["next"], prediction["surprisal"], id_)
+        return Answer(found["model"], prediction["ply"], prediction["next"], prediction["surprisal"], session)
 
     async def _start(self, opening: requests.CreateRequest, ask: Ask, id_: str) -> Answer:
         """Open the session with its moves; what is wrong with them is found before a running sequence is given up."""
-        answer = await self._predict(opening, id_)
+        answer = await self._predict(opening, shown(id_))
         for _ in range(_ATTEMPTS):
             try:
-                await self._predictor.create(opening)
+                async with self._quotas.room():
+                    await self._predictor.create(opening)
             except SessionExists:
                 if self._strict:
                     running = f"sequence {_named(ask)} is running"
@@ -155,13 +163,13 @@ class Sequences:
         except UnknownSession:
             begin = "the first request of a sequence must set sequence_start"
             raise UnknownSession(f"no sequence {_named(ask)} of model {ask.model!r} is running: {begin}") from None
-        return Answer(played["model"], played["ply"], played["next"], played["surprisal"], id_)
+        return Answer(played["model"], played["ply"], played["next"], played["surprisal"], shown(id_))
 
     async def _stand(self, opening: requests.CreateRequest, ask: Ask, id_: str) -> Answer:
         found = await self._predictor.get(id_, opening.top_k)
         if ask.ply not in (None, found["ply"]):
             raise PlyConflict.at(id_, found["ply"], believed=ask.ply or 0)
-        return Answer(found["model"], found["ply"], found["next"], [], id_)
+        return Answer(found["model"], found["ply"], found["next"], [], shown(id_))
 
     async def _forget(self, id_: str) -> None:
         with suppress(UnknownSession):

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import Gauge, Summary
-from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import scrape
+from service.metrics import samples
 from service.models import Model
+from service.timing import current_timing
 
 # A series by its name and labels.
 _Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -21,8 +21,12 @@ _last = Gauge(
     _OF_A_MODEL,
     multiprocess_mode="max",
 )
-# Told of no model: steps are shared by requests of every interface, and there is no cache of answers.
-_NOT_TOLD = ("queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+_parts = Summary(
+    "nextply_v2_part_seconds", "What inference requests at /v2 that succeeded took of it", [*_OF_A_MODEL, "part"]
+)
+_METRICS = "nextply_v2_seconds", "nextply_v2_last_inference_seconds", "nextply_v2_part_seconds", "nextply_step_seconds"
+# Not told apart from the rest of a request; and there is no cache of answers.
+_NOT_TOLD = ("compute_input", "compute_output", "cache_hit", "cache_miss")
 
 
 @contextmanager
@@ -32,39 +36,44 @@ def counted(model: Model) -> Iterator[None]:
     try:
         yield
         outcome = "success"
+        _count_parts(model)
     finally:
         _seconds.labels(model.name, model.version, outcome).observe(time.perf_counter() - begun)
         _last.labels(model.name, model.version).set(time.time())
 
 
+def _count_parts(model: Model) -> None:
+    timing = current_timing()
+    if timing is not None:
+        queue, network, _ = timing.seconds()
+        _parts.labels(model.name, model.version, "queue").observe(queue)
+        _parts.labels(model.name, model.version, "compute_infer").observe(network)
+
+
 def statistics(models: list[Model]) -> dict[str, Any]:
     """Give the statistics of models, over all processes of the service since it started."""
-    samples = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(scrape().decode())
-        if family.name.startswith("nextply_v2_")
-        for sample in family.samples
-    }
-    return {"model_stats": [_of(model, samples) for model in models]}
+    found = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples(*_METRICS)}
+    return {"model_stats": [_of(model, found) for model in models]}
 
 
-def _of(model: Model, samples: Mapping[_Sample, float]) -> dict[str, Any]:
+def _of(model: Model, found: Mapping[_Sample, float]) -> dict[str, Any]:
     def value(name: str, **labels: str) -> float:
         labels |= {"model": model.name, "version": model.version}
-        return samples.get((name, frozenset(labels.items())), 0)
+        return found.get((name, frozenset(labels.items())), 0)
 
-    def duration(outcome: str) -> dict[str, int]:
-        seconds = value("nextply_v2_seconds_sum", outcome=outcome)
-        return {"count": int(value("nextply_v2_seconds_count", outcome=outcome)), "ns": round(seconds * 1e9)}
+    def duration(name: str, **labels: str) -> dict[str, int]:
+        seconds = value(f"{name}_sum", **labels)
+        return {"count": int(value(f"{name}_count", **labels)), "ns": round(seconds * 1e9)}
 
-    success = duration("success")
-    told = {"success": success, "fail": duration("fail")}
+    success = duration("nextply_v2_seconds", outcome="success")
+    told = {"success": success, "fail": duration("nextply_v2_seconds", outcome="fail")}
+    told |= {part: duration("nextply_v2_part_seconds", part=part) for part in ("queue", "compute_infer")}
     return {
         "name": model.name,
         "version": model.version,
         "last_inference": int(value("nextply_v2_last_inference_seconds") * 1000),
         "inference_count": success["count"],
-        "execution_count": 0,
+        "execution_count": int(value("nextply_step_seconds_count")),
         "inference_stats": told | {name: {"count": 0, "ns": 0} for name in _NOT_TOLD},
         "response_stats": {},
         "batch_stats": [],
