@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from service.deadline import within_deadline
 from service.errors import Overloaded, StoreFailed
@@ -79,112 +78,7 @@ def error_of(response: httpx.Response, status: int) -> str:
     return words
 
 
-# --- conformance ------------------------------------------------------------------------------------------------------
-
-TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
-
-
-def of(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Describe an object by its members."""
-    members = required | (optional or {})
-    return {"type": "object", "properties": members, "required": list(required), "additionalProperties": False}
-
-
-def many(item: dict[str, Any], least: int = 0) -> dict[str, Any]:
-    return {"type": "array", "items": item, "minItems": least}
-
-
-SHAPE = many({"type": "integer", "minimum": -1}, 1)
-DATATYPE = {"enum": ["BYTES", "INT64", "FP32"]}
-TENSOR = of({"name": TEXT, "datatype": DATATYPE, "shape": SHAPE})
-METADATA = of(
-    {"name": TEXT, "versions": many(TEXT, 1), "platform": TEXT, "inputs": many(TENSOR, 1), "outputs": many(TENSOR, 1)}
-)
-CONFIGURED = {"name": TEXT, "data_type": {"enum": ["TYPE_STRING", "TYPE_INT64", "TYPE_FP32"]}, "dims": SHAPE}
-CONFIG = of(
-    {
-        "name": TEXT,
-        "platform": TEXT,
-        "backend": TEXT,
-        "version_policy": of({"all": of({})}),
-        "max_batch_size": NUMBER,
-        "input": many(of(CONFIGURED, {"optional": FLAG}), 1),
-        "output": many(of(CONFIGURED), 1),
-        "sequence_batching": of(
-            {"max_sequence_idle_microseconds": NUMBER, "oldest": of({"max_candidate_sequences": NUMBER})}
-        ),
-        "model_transaction_policy": of({"decoupled": FLAG}),
-        "parameters": {"type": "object", "additionalProperties": of({"string_value": TEXT})},
-    }
-)
-DURATION = of({"count": NUMBER, "ns": NUMBER})
-DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
-STATISTICS = of(
-    {
-        "model_stats": many(
-            of(
-                {
-                    "name": TEXT,
-                    "version": TEXT,
-                    "last_inference": NUMBER,
-                    "inference_count": NUMBER,
-                    "execution_count": NUMBER,
-                    "inference_stats": of(dict.fromkeys(DURATIONS, DURATION)),
-                    "response_stats": {"type": "object"},
-                    "batch_stats": {"type": "array"},
-                    "memory_usage": {"type": "array"},
-                }
-            ),
-            1,
-        )
-    }
-)
-STATE = {"enum": ["READY", "UNAVAILABLE"]}
-INDEX = many(of({"name": TEXT, "version": TEXT, "state": STATE, "reason": TEXT}), 1)
-OUTPUT = of({"name": TEXT, "datatype": DATATYPE, "shape": SHAPE, "data": {"type": "array"}})
-SEQUENCE = of({"sequence_id": {"const": 5}, "sequence_start": {"const": True}, "sequence_end": FLAG, "session": TEXT})
-ANSWER = {"model_name": TEXT, "model_version": TEXT, "outputs": many(OUTPUT, 4)}
-MODEL_READY = of({"name": {"const": "chess"}, "ready": {"const": True}})
-
-CONFORMANCE: list[tuple[str, str, Any, dict[str, Any]]] = [
-    ("GET", "", None, of({"name": TEXT, "version": TEXT, "extensions": many(TEXT)})),
-    ("GET", "/health/live", None, of({"live": {"const": True}})),
-    ("GET", "/health/ready", None, of({"live": {"const": True}, "ready": {"const": True}})),
-    ("GET", "/models/chess", None, METADATA),
-    ("GET", "/models/chess/versions/1", None, METADATA),
-    ("GET", "/models/chess/ready", None, MODEL_READY),
-    ("GET", "/models/chess/versions/1/ready", None, MODEL_READY),
-    ("GET", "/models/chess/config", None, CONFIG),
-    ("GET", "/models/chess/versions/1/config", None, CONFIG),
-    ("GET", "/models/stats", None, STATISTICS),
-    ("GET", "/models/chess/stats", None, STATISTICS),
-    ("GET", "/models/chess/versions/1/stats", None, STATISTICS),
-    ("POST", "/repository/index", None, INDEX),
-    ("POST", "/repository/index", {"ready": True}, INDEX),
-    ("POST", "/repository/models/chess/load", None, of({})),
-    ("POST", "/repository/models/chess/load", {"parameters": {}}, of({})),
-    ("POST", "/repository/models/chess/unload", {"parameters": {"unload_dependents": False}}, of({})),
-    ("POST", "/models/chess/infer", asking("e4"), of(ANSWER)),
-    ("POST", "/models/chess/versions/1/infer", asking("e4"), of(ANSWER)),
-    ("POST", "/models/chess/infer", asking("e4") | {"id": "mine"}, of(ANSWER | {"id": {"const": "mine"}})),
-    (
-        "POST",
-        "/models/chess/infer",
-        asking("e4", sequence_id=5, sequence_start=True, sequence_end=False),
-        of(ANSWER | {"parameters": SEQUENCE}),
-    ),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "body", "schema"), CONFORMANCE, ids=lambda value: str(value)[:45])
-async def test_every_endpoint_answers_as_the_protocol_has_it(
-    client: Client, method: str, path: str, body: Any, schema: dict[str, Any]
-):
-    response = await client.request(method, f"/v2{path}", json=body)
-    assert response.status_code == 200, response.text
-    assert response.headers["content-type"] == "application/json"
-    Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(response.json())
+# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 async def test_answers_are_as_metadata_and_config_say(client: Client):
@@ -452,7 +346,7 @@ async def test_what_is_wrong_is_said_in_words_and_nothing_is_kept(client: Client
         (b"{}", {"Inference-Header-Content-Length": "9" * 5000}, 400, "how many bytes of the body are JSON"),
         (b"{}", {"Content-Encoding": "br"}, 415, "gzip or deflate"),
         (b"{}", {"Content-Encoding": "gzip"}, 400, "cannot be unpacked"),
-        (gzip.compress(bytes(5 << 20)), {"Content-Encoding": "gzip"}, 413, "unpacked, is larger"),
+        (gzip.compress(bytes(5 << 20), mtime=0), {"Content-Encoding": "gzip"}, 413, "unpacked, is larger"),
         (bytes(5 << 20), {}, 413, "larger than 4194304 bytes"),
         (b"{}", {"Request-Timeout-Ms": "0"}, 422, "Request-Timeout-Ms"),
     ],
