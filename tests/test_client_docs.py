@@ -1,7 +1,6 @@
-"""Every example of docs/client.md, and of the package's own README, is run as it stands there."""
+"""Every example in Python of docs/client.md, and of the package's own README, is run as it stands there."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +8,14 @@ import nextply_client
 import pytest
 from nextply_client import Client, errors
 from nextply_client.cli.app import app
-from typer.testing import CliRunner
 
 from service.settings import Settings
+from tests.documents import ROOT, blocks_of
 from tests.serving import Process
 
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
-BOTH = TEXT + (ROOT / "client" / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", BOTH, re.DOTALL)
-COMMANDS = sorted(set(re.findall(r"^(nextply .*)$", BOTH, re.MULTILINE)))
+PAGES = (ROOT / "docs" / "client.md", ROOT / "client" / "README.md")
+TEXT = PAGES[0].read_text(encoding="utf-8")
+PYTHON = [block.text for page in PAGES for block in blocks_of(page) if block.language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +30,6 @@ def test_examples_run(process: Process, capsys: pytest.CaptureFixture[str], code
     code = code.replace("http://localhost:8000", process.url).replace("Client()", f"Client({process.url!r})")
     exec(compile(code, "docs/client.md", "exec"), {})
     assert ("print(" not in code.replace("lambda failure, seconds: print(", "")) == (not capsys.readouterr().out)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(process: Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str):
-    monkeypatch.setenv("NEXTPLY_URL", process.url)
-    monkeypatch.chdir(tmp_path)
-    Path("games.pgn").write_text("1. e4 e5 *\n")
-    result = CliRunner().invoke(app, shlex.split(command, comments=True)[1:])
-    assert result.exit_code == 0, result.output
-    assert result.stdout
 
 
 def test_what_is_named_is_there():
