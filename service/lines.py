@@ -15,7 +15,7 @@ from service.metrics import sessions_rebuilt
 from service.models import Model, Models
 from service.names import shown
 from service.recent import Recent
-from service.sessions import Cache, Session
+from service.sessions import Cache, Session, moves_after, pack_moves
 
 Result = TypeVar("Result")
 
@@ -98,10 +98,11 @@ class Lines:
 
     def after(self, session: Session, model: Model, line: Line) -> Session:
         """Give a session after a line that was read: it resumed where the session stood, or began at the start."""
-        moves, surprisal = tuple(line.moves), line.surprisal()
+        moves, surprisal = pack_moves(line.moves), line.surprisal()
         if line.known is not None:
             assert session.cache is not None
-            moves, surprisal = session.moves + moves, np.concatenate([session.cache.surprisal, surprisal])
+            moves = moves_after(session.moves, line.moves)
+            surprisal = np.concatenate([session.cache.surprisal, surprisal])
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
         return replace(session, version=model.version, moves=moves, cache=cache)
 

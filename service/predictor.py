@@ -14,7 +14,7 @@ from service.line import Line
 from service.lines import Lines, on_thread_if_long
 from service.models import Model, Models
 from service.plays import Plays, expected
-from service.sessions import Session
+from service.sessions import Session, pack_moves
 from service.settings import Settings
 
 _log = logging.getLogger("nextply")
@@ -50,7 +50,7 @@ class Predictor:
             version=model.version,
             vocabulary=model.game.vocabulary.fingerprint,
             context={name: value for name, value in request.context.items() if value is not None},
-            moves=(),
+            moves=pack_moves([]),
             revision=0,
             used=now(),
         )
@@ -149,7 +149,7 @@ class Predictor:
             line.play(request.moves)
         except BadMove:
             raise PlyConflict.at(session.id, session.ply, believed=before) from None
-        if tuple(line.moves) != session.moves[:after]:
+        if pack_moves(line.moves) != session.moves[:after]:
             raise PlyConflict.at(session.id, session.ply, believed=before)
         await line.run(model.scheduler, model.prefixes)
         return answers.played(session, model, line, request)

@@ -677,7 +677,7 @@ store = LmdbStore(Path(sys.argv[1]), 1, False, Limits(1000, 1000, 10, 10))
 found, = store.load_many(["a"])
 kept = store.commit_many([Commit(replace(found, moves=(*found.moves, 9), revision=2), 1), Commit(found, 1)])
 store.close()
-print(found.moves, kept)
+print(found.moves.tolist(), kept)
 """
 READ_FOR_EVER = """
 import sys, time
@@ -723,11 +723,11 @@ def test_two_processes_see_each_others_commits(tmp_path: Path):
     commit(store, make_session())
     command = [sys.executable, "-c", ELSEWHERE, str(tmp_path)]
     elsewhere = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert elsewhere.stdout.strip() == "(3, 1, 2) [True, False]"
+    assert elsewhere.stdout.strip() == "[3, 1, 2] [True, False]"
     assert store.commit_many([Commit(make_session(revision=2), 1)]) == [False]
     session = load(store)
     assert isinstance(session, Session)
-    assert (session.moves, session.revision) == ((3, 1, 2, 9), 2)
+    assert (session.moves.tolist(), session.revision) == ([3, 1, 2, 9], 2)
     store.close()
 
 

@@ -15,6 +15,8 @@ from service.sessions.session import (
     SessionStore,
     StoreError,
     Unreadable,
+    moves_after,
+    pack_moves,
 )
 from service.settings import Settings
 
@@ -33,7 +35,9 @@ __all__ = [
     "SessionStore",
     "StoreError",
     "Unreadable",
+    "moves_after",
     "open_store",
+    "pack_moves",
 ]
 
 

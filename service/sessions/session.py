@@ -63,12 +63,18 @@ class Session:
     vocabulary: str
     """Fingerprint of the vocabulary whose ids ``moves`` are, 16 hexadecimal digits."""
     context: dict[str, Any]
-    moves: tuple[int, ...]
+    moves: "array[int]"
+    """As they are kept, since packing hundreds anew at every move would take longer than the rest; never changed."""
     revision: int
     """Rises with every write; begins with the nanosecond of creation, so that no two sessions of an id share one."""
     used: int
     """When it was last played in or asked for, in milliseconds since 1970."""
     cache: Cache | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Take moves in any sequence."""
+        if not isinstance(self.moves, array):
+            object.__setattr__(self, "moves", pack_moves(self.moves))
 
     @property
     def ply(self) -> int:
@@ -78,10 +84,9 @@ class Session:
     def pack(self) -> tuple[bytes, bytes | None]:
         """Give the record of the log, and of the cache if there is one."""
         head = orjson.dumps([self.model, self.version, self.context])
-        moves = _pack_moves(self.moves)
-        sizes, vocabulary = (moves.itemsize, len(head), len(self.moves)), bytes.fromhex(self.vocabulary)
+        sizes, vocabulary = (self.moves.itemsize, len(head), len(self.moves)), bytes.fromhex(self.vocabulary)
         log = _LOG.pack(FORMAT, *sizes, self.revision, self.used, vocabulary)
-        return log + head + moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
+        return log + head + self.moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
 
     @classmethod
     def unpack(cls, id_: str, log: bytes, cache: bytes | None = None) -> "Session":
@@ -95,16 +100,23 @@ class Session:
         if move_size not in _MOVES or len(log) != moves_at + plies * move_size:
             raise ValueError("session record that is not whole")
         model, version, context = orjson.loads(log[_LOG.size : moves_at])
-        moves = tuple(array(_MOVES[move_size], log[moves_at:]))
+        moves = array(_MOVES[move_size], log[moves_at:])
         kept = None if cache is None else Cache.unpack(cache, revision)
         return cls(id_, model, version, vocabulary.hex(), context, moves, revision, used, kept)
 
 
-def _pack_moves(moves: Sequence[int]) -> "array[int]":
+def pack_moves(moves: Sequence[int]) -> "array[int]":
+    """Give ids of moves in as few bytes as hold them all."""
     try:
         return array("H", moves)
     except OverflowError:
         return array("I", moves)
+
+
+def moves_after(before: "array[int]", moves: Sequence[int]) -> "array[int]":
+    """Give moves with others behind them."""
+    packed = pack_moves(moves)
+    return before + packed if before.typecode == packed.typecode else pack_moves([*before, *moves])
 
 
 class Commit(NamedTuple):

@@ -1,5 +1,7 @@
 """Reads a session as it stands and gives what an onlooker sees of it, and what has changed since an earlier look."""
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,7 +33,7 @@ class View:
     graph: str
     model: schemas.ModelId
     context: dict[str, Any]
-    ids: tuple[int, ...]
+    ids: "array[int]"
     moves: list[str]
     """Canonical, one for each of ``ids``."""
     surprisal: npt.NDArray[np.float32]
@@ -93,7 +95,7 @@ class View:
         return event
 
 
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
     """Count the moves with which two games begin alike."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((ply for ply, (a, b) in pairs if a != b), min(len(one), len(other)))
