@@ -26,7 +26,7 @@ class Distribution:
         """Normalise each row of float32 ``logits [rows, moves]`` over its own candidates.
 
         A row's bits do not depend on the other rows. They are the float32 that a session keeps, so that an answer is
-        the same from either.
+        the same from either. Whoever keeps a row keeps no other in memory.
         """
         every = [row for row, moves in enumerate(candidates) if moves is None]
         some = [row for row, moves in enumerate(candidates) if moves]
@@ -54,11 +54,11 @@ class Distribution:
         return 0.0 - float(self.log_p[index])  # of a certain move 0.0, not −0.0
 
 
-def _normalised(logits: Float32) -> Float32:
+def _normalised(logits: Float32) -> list[Float32]:
     """Give ln p of every move, row by row; in float32, since a vocabulary may have thousands."""
     scores: Float32 = logits - logits.max(axis=1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    return scores
+    return [row.copy() for row in scores]
 
 
 def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], logits: Float32) -> list[Float32]:
@@ -71,4 +71,4 @@ def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], l
     scores = logits[np.repeat(rows, sizes), moves].astype(np.float64)
     scores -= np.repeat(np.maximum.reduceat(scores, starts), sizes)
     scores -= np.repeat(np.log(np.add.reduceat(np.exp(scores), starts)), sizes)
-    return np.split(scores.astype(np.float32), starts[1:])
+    return [row.copy() for row in np.split(scores.astype(np.float32), starts[1:])]

@@ -1,6 +1,7 @@
 """What a row of scores says of the moves that may come."""
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -95,3 +96,15 @@ def test_the_likeliest_of_many_are_those_of_all_in_order(logits: np.ndarray, cou
     distribution = distribution_of(None, logits)
     every = sorted(range(len(logits)), key=lambda move: (-logits[move], move))
     assert [move for move, _ in distribution.top(count)] == every[:count]
+
+
+@pytest.mark.parametrize("candidates", [None, range(0, 2000, 2)], ids=["every id", "some ids"])
+def test_who_keeps_a_row_keeps_no_other(candidates: Candidates):
+    logits = np.random.default_rng(0).normal(size=(64, 2000)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        kept = [Distribution.of([candidates] * 64, logits)[0].log_p for _ in range(20)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * sum(row.nbytes for row in kept)
