@@ -58,7 +58,7 @@ def test_what_is_sound_passes_and_what_is_unknown_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wrote", "error", "words"),
     [
-        ("", "ConnectionError: Failed to resolve 'pypi.org'", "looked at: ConnectionError: Failed to resolve"),
+        ("", "ConnectionError: Failed to resolve 'index.test'", "looked at: ConnectionError: Failed to resolve"),
         ("", "", "pip-audit said nothing"),
         (told(UNKNOWN, UNKNOWN), "", "knows none of the 2 packages"),
     ],

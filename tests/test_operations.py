@@ -70,7 +70,9 @@ TIMED: list[tuple[str, str, Any, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body", "parts"), TIMED, ids=[f"{method} {path}" for method, path, *_ in TIMED])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "parts"), TIMED, ids=[f"{method} {path}" for method, path, *_ in TIMED]
+)
 async def test_what_needed_the_network_or_the_store_says_how_long(
     client: Client, method: str, path: str, body: Any, parts: set[str]
 ):
