@@ -71,7 +71,7 @@ def time_steps(engine: Engine, inputs: list[Input], seconds: float) -> float:
 def main(words: list[str] | None = None) -> None:
     """Measure and print a table, then one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="Measure the engine.")
-    parser.add_argument("--model", type=Path, default=Path("artifacts/chess/2"), help="(artifacts/chess/2)")
+    parser.add_argument("--model", type=Path, default=Path("artifacts/chess/3"), help="(artifacts/chess/3)")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 64], help="rows of a step (1 8 64)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds, of which the median counts (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (1)")

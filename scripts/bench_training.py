@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from model.cells import CELLS, make_cell
 
-# Inputs, width, layers, games side by side, plies of each: chess/2's cell with a batch of training, and two layers,
+# Inputs, width, layers, games side by side, plies of each: chess/3's cell with a batch of training, and two layers,
 # also with the large batches of a game of tokens, where nothing else takes memory.
 SHAPES = ((256, 384, 1, 13, 80), (256, 384, 1, 25, 80), (512, 512, 2, 25, 80), (512, 512, 2, 100, 80))
 _LIBRARY = "nn.LSTM, float32"

@@ -1,4 +1,4 @@
-"""Run ``python -m scripts.compare --run runs/chess-2 --vary cell=rnn,gru,lstm --tokens 300000 --out runs/cells``.
+"""Run ``python -m scripts.compare --run runs/chess-3 --vary cell=rnn,gru,lstm --tokens 300000 --out runs/cells``.
 
 Reads the packed games and the settings of a training run, trains variants of it alike, on the same plies in the same
 order, and gives one table: what each costs and how well it predicts games held out from all of them.

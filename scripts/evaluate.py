@@ -1,4 +1,4 @@
-"""Run ``python -m scripts.evaluate --model artifacts/chess/2 --games FILE.pgn.zst --since 2022-11-10``.
+"""Run ``python -m scripts.evaluate --model artifacts/chess/3 --games FILE.pgn.zst --since 2022-11-10``.
 
 Reads a model and game records and gives its figures as tables, JSON and plots, next to an n-gram baseline if asked.
 """
@@ -28,7 +28,7 @@ from scripts.arguments import count, day
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description="Score a model on recorded games.")
-    parser.add_argument("--model", type=Path, required=True, help="a model's folder, such as artifacts/chess/2")
+    parser.add_argument("--model", type=Path, required=True, help="a model's folder, such as artifacts/chess/3")
     parser.add_argument("--games", type=Path, nargs="+", required=True, metavar="FILE", help=".pgn, .jsonl or .wtb")
     parser.add_argument("--since", type=day, default="", metavar="DAY", help="score games of this day and later")
     parser.add_argument("--until", type=day, default="", metavar="DAY", help="score games before this day")

@@ -1,4 +1,4 @@
-"""Run ``python -m scripts.export --run runs/chess-2 --out artifacts/chess/2``.
+"""Run ``python -m scripts.export --run runs/chess-3 --out artifacts/chess/3``.
 
 Reads the best weights of a training run and gives an artifact, if graph and network agree on games held out from it.
 """

@@ -1,4 +1,4 @@
-"""Run ``python -m scripts.learning_curve curve.json artifacts/chess/2/manifest.json --target 1.56 --out curve.png``.
+"""Run ``python -m scripts.learning_curve curve.json artifacts/chess/3/manifest.json --target 1.56 --out curve.png``.
 
 Reads the figures that ``scripts.compare --vary tokens=… --json`` wrote, and manifests of models, fits NLL = floor + a ·
 plies^−b to what all of them have on held-out games, and says how many plies a target would take, as a table and a

@@ -1,4 +1,4 @@
-"""Run ``python -m scripts.profile --model artifacts/chess/2 --games FILE.pgn``.
+"""Run ``python -m scripts.profile --model artifacts/chess/3 --games FILE.pgn``.
 
 Reads a model and game records with the players' names, and says of each player how surprising the moves were, how
 surprising the model expects moves of such players to be, and at which rating it would have foreseen them best.
@@ -27,7 +27,7 @@ _DRAWN = 12
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.profile", description="Profile the players of a PGN.")
-    parser.add_argument("--model", type=Path, required=True, help="a model's folder, such as artifacts/chess/2")
+    parser.add_argument("--model", type=Path, required=True, help="a model's folder, such as artifacts/chess/3")
     parser.add_argument("--games", type=Path, nargs="+", required=True, metavar="FILE", help=".pgn, or .pgn.zst")
     parser.add_argument("--since", type=day, default="", metavar="DAY", help="read games of this day and later")
     parser.add_argument("--until", type=day, default="", metavar="DAY", help="read games before this day")

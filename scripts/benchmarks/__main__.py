@@ -104,7 +104,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=count, nargs="+", default=[1, 2], metavar="N", help="processes (1 2)")
     parser.add_argument("--many", type=number, default=1024, metavar="N", help="connections of ours alone, 0 none")
     parser.add_argument("--sessions", type=count, default=5000, metavar="N", help="whose memory is measured (5000)")
-    parser.add_argument("--chess", type=Path, default=_ROOT / "artifacts/chess/2", metavar="FOLDER", help="the model")
+    parser.add_argument("--chess", type=Path, default=_ROOT / "artifacts/chess/3", metavar="FOLDER", help="the model")
     peers = parser.add_mutually_exclusive_group()
     peers.add_argument("--peers", type=Path, default=_PEERS, metavar="FOLDER", help="where Triton is installed")
     peers.add_argument("--without-peers", action="store_true", help="measure the service alone")

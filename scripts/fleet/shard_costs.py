@@ -102,7 +102,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--sessions", type=count, default=2000, help="(2000)")
     parser.add_argument("--moves", type=count, default=40, help="of a session (40)")
     parser.add_argument("--candidates", type=count, default=35, help="moves that its last prediction is of (35)")
-    parser.add_argument("--state", type=count, default=1920, help="bytes of the network's state (1920, as chess/2)")
+    parser.add_argument("--state", type=count, default=1920, help="bytes of the network's state (1920, as chess/3)")
     parser.add_argument("--rows", type=count, default=32, help="sessions of a call that has many (32)")
     parser.add_argument("--calls", type=count, default=2000, help="(2000)")
     given = parser.parse_args(words)

@@ -28,7 +28,7 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 KEY = "nextply_for-the-playground"
 ITALIAN = ["e2e4", "e7e5", "g1f3", "b8c6", "f1c4", "f8c5", "e1g1", "g8f6", "d2d3", "d7d6"]
 WRITTEN = ["e4", "e5", "Nf3", "Nc6", "Bc4", "Bc5", "O-O", "Nf6", "d3", "d6"]
-MODELS = ("chess/2", "connect_four/1", "othello/1", "rock_paper_scissors/1", "xiangqi/1")
+MODELS = ("chess/3", "connect_four/1", "othello/1", "rock_paper_scissors/1", "xiangqi/1")
 
 Opening = Callable[..., Desk]
 
@@ -425,7 +425,7 @@ def test_the_gates_of_other_cells_are_shown_too(desk: Desk, cell: str):
 
 
 def test_a_model_without_gates_says_so(desk: Desk):
-    problem = {"status": 409, "code": "no_gates", "detail": "chess/2 was exported without its gates"}
+    problem = {"status": 409, "code": "no_gates", "detail": "chess/3 was exported without its gates"}
     desk.page.route("**/explain", lambda route: route.fulfill(status=409, json=problem))
     desk.page.locator("#memory").scroll_into_view_if_needed()
     expect(desk.page.locator("#gates-note")).to_have_text(problem["detail"])
@@ -490,10 +490,10 @@ BOXES = """() => {
 
 
 @pytest.mark.parametrize("width", [360, 800, 1280])
-@pytest.mark.parametrize("model", ["chess/2", "xiangqi/1", "rock_paper_scissors/1"])
+@pytest.mark.parametrize("model", ["chess/3", "xiangqi/1", "rock_paper_scissors/1"])
 def test_nothing_overlaps_or_is_cut_off(opened: Opening, width: int, model: str):
     desk = opened(viewport={"width": width, "height": 800}).ready()
-    if model != "chess/2":
+    if model != "chess/3":
         desk.choose(model)
     for count in range(1, 5):
         desk.page.locator("#candidates button").first.click()
