@@ -148,6 +148,13 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
         yield client
 
 
+async def clear(client: Client) -> None:
+    """Serve chess again if it was unloaded, and delete every session."""
+    await client.ok("POST", "/v2/repository/models/chess/load")
+    for session in (await client.ok("GET", "/sessions"))["sessions"]:
+        await client.ok("DELETE", f"/sessions/{session['session']}")
+
+
 async def play_one_by_one(client: Client, id_: str, moves: Iterable[str], ply: int = 0) -> list[Any]:
     """Play moves in a session, one a request; give the answers, whole distributions in them."""
     path = f"/sessions/{id_}/moves"

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.settings import Settings
-from tests.serving import Client, serving
+from tests.serving import Client, clear, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -24,9 +24,7 @@ async def service(artifacts: Path) -> AsyncIterator[Client]:
 async def client(service: Client) -> AsyncIterator[Client]:
     """A client of one service for all tests here; what a test leaves is cleared away."""
     yield service
-    await service.ok("POST", "/v2/repository/models/chess/load")
-    for session in (await service.ok("GET", "/sessions"))["sessions"]:
-        await service.ok("DELETE", f"/sessions/{session['session']}")
+    await clear(service)
 
 
 def asking(*moves: str, **parameters: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from service.keeper import Keeper
 from service.predictor import Predictor
 from service.settings import Settings
 from service.v2.sequences import sequence_of, session_id
-from tests.serving import Client, running, serving
+from tests.serving import Client, clear, running, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -40,9 +40,7 @@ async def service(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 async def client(service: Client) -> AsyncIterator[Client]:
     """A client of one service for all tests here; what a test leaves is cleared away."""
     yield service
-    await service.ok("POST", "/v2/repository/models/chess/load")
-    for session in (await service.ok("GET", "/sessions"))["sessions"]:
-        await service.ok("DELETE", f"/sessions/{session['session']}")
+    await clear(service)
 
 
 def moves_input(*moves: str) -> dict[str, Any]:
