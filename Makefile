@@ -24,7 +24,7 @@ serve: $(VENV)/serve.stamp ## run the service on the shipped model: make serve P
 	$(GIVEN) $(BIN)/python -m service
 
 test: $(VENV)/dev.stamp ## run the tests: make test ARGS="-k sessions", or ARGS="-n 0 -s" to see what they print
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 soak: $(VENV)/dev.stamp ## kill, overload and fill the service at full size, for half an hour
 	$(BIN)/python -m pytest tests/soak --full -s --timeout=0 $(ARGS)

@@ -32,6 +32,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 # What a page may let a test do; whatever installs, or changes more than the reader's folder, is none of it.
 _MAY = {"cat", "cp", "curl", "head", "mkdir", "mv", "nextply", "python", "rm", "sleep"}
 _PLAIN = re.compile(r"[^|<>&;$`]*")
+_OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,9 @@ class Reader:
     def _recipe(self, command: str) -> str:
         """Give the command that a target of the Makefile ends with."""
         dry = ["make", "--dry-run", "--always-make", *shlex.split(command)[1:]]
-        done = subprocess.run(dry, cwd=self.folder, check=True, capture_output=True, text=True)
+        # The tests may themselves run under make, which would tell this one so.
+        environment = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
+        done = subprocess.run(dry, cwd=self.folder, env=environment, check=True, capture_output=True, text=True)
         return done.stdout.splitlines()[-1].replace(".venv/bin/python", "python")
 
     def _serve(self, flags: list[str]) -> Process:
