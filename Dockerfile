@@ -2,12 +2,14 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
+# Tokens of an OpenID provider, and traces: loaded only where they are set up, so they cost a service nothing but disk.
+ARG EXTRAS=jwt,otel
 WORKDIR /build
 RUN python3 -m venv /opt/nextply
 # Dependencies have a layer of their own, which a change of our code leaves as it is.
 COPY pyproject.toml constraints.txt README.md ./
 RUN mkdir model service \
-    && /opt/nextply/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt .
+    && /opt/nextply/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}"
 COPY model model
 COPY service service
 RUN /opt/nextply/bin/pip install --no-cache-dir --no-compile --no-deps --force-reinstall .

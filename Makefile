@@ -38,6 +38,9 @@ conformance: $(VENV)/dev.stamp $(VENV)/kserve.stamp ## hold the service to OpenA
 	KSERVE_PYTHON=$(abspath $(VENV)/kserve/bin/python) $(BIN)/python -m pytest --full --hypothesis-profile=long -s \
 		--timeout=0 tests/test_conformance.py tests/test_fuzz.py tests/test_oip.py tests/test_kserve_client.py $(ARGS)
 
+containers: $(VENV)/dev.stamp ## build the image and do with docker what the documents say; needs docker
+	$(BIN)/python -m pytest tests/containers --full -s --timeout=0 $(ARGS)
+
 audit: $(VENV)/dev.stamp ## ask whether a dependency has a known vulnerability
 	$(BIN)/python -m scripts.audit
 
@@ -66,5 +69,5 @@ screens: $(VENV)/dev.stamp ## take the pictures of the playground again; needs c
 bench: $(VENV)/dev.stamp ## measure everything beside Triton and write docs/benchmarks.md
 	$(BIN)/python -m scripts.benchmarks $(ARGS)
 
-.PHONY: help serve test soak conformance audit check format train docs bench playground screens
+.PHONY: help serve test soak conformance containers audit check format train docs bench playground screens
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,18 +31,20 @@ EXAMPLES = {
 }
 
 _INSTALLS, _PLIES = "installs packages", "trains on millions of plies; docs/training.md does it in small"
+_CONTAINERS = "needs docker; tests/containers runs it: make containers"
 _RECORDS = "hours of training, on records that are not in the repository"
 # A block by its page and the words it begins with.
 NOT_RUN = {
     ("README.md", "make serve"): "also runs all tests; docs/quick-start.md begins with the first of its lines",
     ("README.md", "pip install"): _INSTALLS,
     ("README.md", "make train"): _RECORDS,
-    ("README.md", "docker compose up"): "needs docker",
+    ("README.md", "docker compose up"): _CONTAINERS,
     ("client/README.md", "pip install"): _INSTALLS,
     ("docs/benchmarks.md", "apt-get install wrk"): "installs a package, and measures for an hour",
     ("docs/client.md", "pip install"): _INSTALLS,
-    ("docs/deploy.md", "docker compose build"): "needs docker",
-    ("docs/deploy.md", "docker build"): "needs docker and a cluster",
+    ("docs/deploy.md", "docker compose build"): _CONTAINERS,
+    ("docs/deploy.md", "docker compose run"): _CONTAINERS,
+    ("docs/deploy.md", "docker build"): "needs a registry and a cluster",
     ("docs/deploy.md", "kubectl apply -k deploy/kserve"): "needs a cluster with KServe",
     ("docs/memory.md", "python -m scripts.long_memory"): "trains for long; tests/test_long_memory.py does less",
     ("docs/models.md", "git checkout 58d07c9"): _RECORDS,
@@ -51,7 +54,7 @@ NOT_RUN = {
     ("docs/models.md", "python -m scripts.train --game xiangqi"): _RECORDS,
     ("docs/models.md", "python -m scripts.selfplay --game connect_four --games 20000"): _PLIES,
     ("docs/models.md", "python -m scripts.rock_paper_scissors --games 70000"): _PLIES,
-    ("docs/operations.md", "docker compose"): "needs docker",
+    ("docs/operations.md", "docker compose"): _CONTAINERS,
     ("docs/operations.md", "pip install"): "installs packages; tests/test_tracing.py sends traces",
     ("docs/quick-start.md", "pip install"): _INSTALLS,
     ("docs/scaling.md", "TIMES="): "computes for minutes; tests/test_simulate_fleet.py does less",
@@ -92,6 +95,21 @@ def test_what_is_not_run_is_still_there():
     blocks = [block for page in READ for block in blocks_of(page)]
     assert [key for key in NOT_RUN if not any(block.page == key[0] and block.begins(key[1]) for block in blocks)] == []
     assert {"README.md", "docs/quick-start.md", "docs/concepts.md", "docs/training.md"} <= set(map(name_of, FOLLOWED))
+
+
+def test_every_command_for_docker_is_one_that_the_tests_of_containers_run():
+    text = (ROOT / "tests/containers/test_containers.py").read_text()
+    tests = re.sub(r'"\n +"', "", text)
+    shown = [
+        " ".join(shlex.split(command, comments=True))
+        for page in READ
+        for block in blocks_of(page)
+        if reason(block) == _CONTAINERS
+        for command in block.commands
+        if command.startswith("docker ")
+    ]
+    assert len(shown) > 5
+    assert [command for command in shown if f'"{command}"' not in tests] == []
 
 
 def test_every_python_example_is_run_by_some_test():
