@@ -20,7 +20,7 @@ EXAMPLES: dict[str, str] = {
     "delete /sessions/{session}": "curl -s -X DELETE localhost:8000/sessions/what-if",
     "get /sessions/{session}/explain": f"curl -s localhost:8000/sessions {_JSON} \\\n"
     """     -d '{"session":"rounds","model":"rock_paper_scissors","moves":["rock-paper"],"top_k":1}'\n"""
-    "curl -s localhost:8000/sessions/rounds/explain",
+    "curl -s 'localhost:8000/sessions/rounds/explain?units=2'",
     "get /sessions/{session}/state": "curl -s localhost:8000/sessions/board-7/state --output board-7.state",
     "put /sessions/{session}/state": "curl -s -X PUT 'localhost:8000/sessions/board-8/state' "
     "--data-binary @board-7.state",

@@ -104,8 +104,10 @@ def session(session: Session, alive: Session, model: Model, line: Line, top_k: i
     }
 
 
-def explained(session: Session, model: Model, activities: Sequence[Activity]) -> schemas.ExplainAnswer:
-    """Write what the gates did when they read the start and each move of a session."""
+def explained(
+    session: Session, model: Model, activities: Sequence[Activity], held: schemas.Held
+) -> schemas.ExplainAnswer:
+    """Write what the gates did when they read the start and each move of a session, and what its memory held."""
     read = [None, *written_moves(model.game.new_position(), session.moves)]
     plies: list[schemas.PlyGates] = [
         {"ply": ply, "move": move, "layers": _layers(model, activity)}
@@ -116,6 +118,7 @@ def explained(session: Session, model: Model, activities: Sequence[Activity]) ->
         "model": model_id(model),
         "ply": session.ply,
         "plies": plies,
+        **held,
         **_upgrade(session, model),
     }
 

@@ -1,5 +1,6 @@
 """Reads what was played in sessions and goes back in it, branches it, lists it, and carries it to other services."""
 
+import asyncio
 from dataclasses import replace
 
 from service import answers, requests, schemas
@@ -9,6 +10,7 @@ from service.keeper import Change, Keeper, now
 from service.limits import check_moves
 from service.line import Line
 from service.lines import Lines, on_thread_if_long
+from service.longest import longest
 from service.models import Model
 from service.names import shown
 from service.sessions import Session, blob
@@ -66,8 +68,11 @@ class History:
         await line.run(model.scheduler, model.prefixes)
         return model, self._lines.after(session, model, line), line
 
-    async def explain(self, id_: str) -> schemas.ExplainAnswer:
-        """Give what the gates did at every ply of a session; NoGates if its model was exported without them."""
+    async def explain(self, id_: str, units: int = 0) -> schemas.ExplainAnswer:
+        """Give what the gates did at every ply of a session; NoGates if its model was exported without them.
+
+        With ``units`` also what so many units of the memory held.
+        """
         with within_deadline():
             session = await self._keeper.load(id_)
             model = await self._lines.model(session)
@@ -75,8 +80,11 @@ class History:
                 has = f"{model.name}/{model.version} was exported without its gates"
                 raise NoGates(f"{has}: export it again to see them")
             line = await self._lines.at(model, session, session.ply)
-            activities = await model.gates.along(line)
-            answer = await on_thread_if_long(session.ply, answers.explained, session, model, activities)
+            read = await model.gates.along(line, shows=units > 0)
+            held: schemas.Held = {}
+            if units:
+                held["memory"] = await asyncio.to_thread(longest, model.manifest.state, read.states, units)
+            answer = await on_thread_if_long(session.ply, answers.explained, session, model, read.answers, held)
         await self._keeper.touch(session, session)
         return answer
 

@@ -83,9 +83,9 @@ class Line:
         known = [self.known] if self.known is not None else []
         self.state, self.predictions = outcome.state, [*known, *shared, *outcome.answers]
 
-    async def read_each(self, scheduler: Scheduler[Input], read: Read) -> list[Any]:
-        """Give what ``read`` makes of each step on another engine; the line itself stays unread."""
-        return (await scheduler.run(self.state, [Step(step.input, read) for step in self.steps])).answers
+    async def read_each(self, scheduler: Scheduler[Input], read: Read, *, shows: bool = False) -> Outcome:
+        """Give what ``read`` makes of each step on another engine, and its state; the line itself stays unread."""
+        return await scheduler.run(self.state, [Step(step.input, read, shows=shows) for step in self.steps])
 
     def surprisal(self) -> Float32:
         """Give −ln p of each move, float32 [moves], as it was predicted before it was played."""

@@ -99,8 +99,26 @@ class PlyGates(TypedDict):
     layers: list[dict[str, GateActivity]]
 
 
-class ExplainAnswer(Upgrade):
-    """What the gates of the network did at every ply of a session."""
+class Memory(TypedDict):
+    """The units of a state tensor that remember longest over a game, longest first, by their numbers from 0.
+
+    ``values`` has a row for each ply, and in it what each of ``units`` held then. ``width`` is how many the tensor has.
+    """
+
+    tensor: str
+    width: int
+    units: list[int]
+    values: list[list[float]]
+
+
+class Held(TypedDict):
+    """What the memory of the network held at every ply of a session, if that was asked for."""
+
+    memory: NotRequired[list[Memory]]
+
+
+class ExplainAnswer(Held, Upgrade):
+    """What the gates of the network did at every ply of a session, and, if asked for, what its memory held."""
 
     session: str
     model: ModelId

@@ -90,9 +90,12 @@ def test_a_session_object_knows_where_its_game_stands(client: Client):
     assert game.takeback().ply == game.ply == 2
     state = game.get()
     assert (state.moves, state.context) == (["e2e4", "e7e5"], {"black_elo": 1700})
-    explained = game.explain()
+    explained = game.explain(units=3)
     assert [ply.move for ply in explained.plies] == [None, "e2e4", "e7e5"]
     assert all(gate.mean >= 0 for gates in explained.plies for gate in gates.layers[0].values())
+    assert explained.memory is not None
+    assert [(held.tensor, len(held.units), len(held.values)) for held in explained.memory] == [("c0", 3, 3)]
+    assert game.explain().memory is None
     restored = client.import_state("restored", game.export_state())
     assert (restored.ply, restored.next[0]) == (2, state.next[0])
     assert {game.id, fork.id, "restored"} <= {summary.session for summary in client.sessions(min_ply=2)}

@@ -1,4 +1,4 @@
-"""What the gates of the network did along a session: as PyTorch computes it, and at nobody else's cost."""
+"""What the gates of the network did along a session and its memory held: as PyTorch has it, at nobody else's cost."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.artifact import Artifact, ArtifactError, write_manifest
+from model.artifact import Artifact, ArtifactError, StateTensor, state_record, write_manifest
 from model.batches import collate
 from model.cells import CELLS
 from model.dataset import Source, pack
@@ -23,7 +23,9 @@ from model.export import load_network
 from model.games import TokenGame, load_game
 from model.network import Shape
 from model.runtime import with_outputs
+from service import gates
 from service.engine import Engine, Input
+from service.longest import longest, persistence
 from service.settings import Settings
 from tests.serving import COLOURS, KASPAROV_TOPALOV, TINY, Client, random_game, serving, write_artifact
 
@@ -195,6 +197,131 @@ async def test_the_context_counts(client: Client):
     await open_game(client, "chess", ["e4"], "strong", context={"white_elo": 2800, "black_elo": 2800})
     await open_game(client, "chess", ["e4"], "unknown")
     assert (await explained(client, "strong"))["plies"] != (await explained(client, "unknown"))["plies"]
+
+
+# The memory
+
+
+async def remembered(client: Client, units: int = 64, id_: str = "game") -> Any:
+    return (await client.ok("GET", f"/sessions/{id_}/explain?units={units}"))["memory"]
+
+
+@pytest.mark.parametrize("model", ["colours", *CELLS])
+async def test_the_memory_is_what_the_network_carries_from_step_to_step(client: Client, artifacts: Path, model: str):
+    artifact = Artifact.load(artifacts / model / "1")
+    engine, moves = Engine(artifact), game_of(model, artifacts, 40)
+    state, states = engine.initial, []
+    for move in [None, *moves]:
+        token = artifact.game.vocabulary.start if move is None else artifact.game.new_position().find(move)
+        _, (state,) = engine.step([Input(token, [], b"")], [state])
+        states.append(state)
+    carried = np.frombuffer(b"".join(states), artifact.record)
+    await open_game(client, model, moves)
+    memory = await remembered(client)
+    letter = "c" if "c0" in artifact.record.names else "h"
+    assert [held["tensor"] for held in memory] == [f"{letter}{layer}" for layer in range(TWO_LAYERS.layers)]
+    for held in memory:
+        assert held["width"] == TWO_LAYERS.width
+        assert sorted(held["units"]) == list(range(TWO_LAYERS.width))
+        values = np.array(held["values"])
+        np.testing.assert_allclose(values, carried[held["tensor"]][:, held["units"]], rtol=0, atol=6e-4)
+
+
+async def test_so_many_units_are_given_as_were_asked_for_longest_first(client: Client):
+    await open_game(client, "chess", KASPAROV_TOPALOV)
+    (every,) = await remembered(client)
+    (few,) = await remembered(client, 3)
+    assert few["units"] == every["units"][:3]
+    assert few["values"] == [row[:3] for row in every["values"]]
+    away = [unit - unit.mean() for unit in np.array(every["values"]).T]
+    long = [unit[1:] @ unit[:-1] / (unit @ unit) for unit in away]
+    assert (np.diff(long) <= 1e-6).all()
+    assert long[0] > long[-1] + 0.05
+
+
+@pytest.mark.parametrize("moves", [[], ["e4"]])
+async def test_at_the_first_plies_the_largest_units_are_given(client: Client, moves: list[str]):
+    await open_game(client, "chess", moves)
+    (held,) = await remembered(client)
+    sizes = np.abs(np.array(held["values"])).mean(0)
+    assert len(held["values"]) == len(moves) + 1
+    assert (np.diff(sizes) <= 0).all()
+
+
+async def test_the_memory_is_given_if_it_is_asked_for(client: Client):
+    await open_game(client, "chess", ["e4", "e5"])
+    plain = await explained(client)
+    assert "memory" not in plain
+    asked = await client.ok("GET", "/sessions/game/explain?units=2")
+    assert asked == plain | {"memory": asked["memory"]}
+    for units in ("-1", "65", "many"):
+        problem = await client.problem("GET", f"/sessions/game/explain?units={units}")
+        assert (problem["status"], problem["errors"][0]["where"]) == (422, "query.units")
+
+
+async def test_states_that_would_fill_the_memory_of_the_service_are_not_kept(
+    artifacts: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gates, "_MOST_STATES", 3 * Artifact.load(artifacts / "chess" / "1").record.itemsize)
+    async with serving(settings) as client:
+        await open_game(client, "chess", ["e4", "e5"], "short")
+        await open_game(client, "chess", ["e4", "e5", "Nf3"], "long")
+        assert [held["tensor"] for held in await remembered(client, 2, "short")] == ["c0"]
+        answer = await client.ok("GET", "/sessions/long/explain?units=2")
+        assert (answer["memory"], len(answer["plies"])) == ([], 4)
+
+
+def state(**tensors: str) -> list[StateTensor]:
+    return [
+        StateTensor(name=name, output=f"{name}_after", dtype=dtype, shape=(2, 3)) for name, dtype in tensors.items()
+    ]
+
+
+def test_what_another_make_carries_goes_by_its_own_names():
+    tensors = state(mood="float32", codes="uint8", trail="float32")
+    rows = np.zeros(4, state_record(tensors))
+    rows["mood"][:, 1, 2] = [0, 0, 1, 1]
+    rows["mood"][:, 0, 0] = [0, 1, 0, 1]
+    rows["mood"][:, 1, 0] = [0, np.nan, 0, 0]
+    rows["trail"] += 0.0004
+    mood, trail = longest(tensors, [row.tobytes() for row in rows], 9)
+    assert mood == {
+        "tensor": "mood",
+        "width": 6,
+        "units": [5, 0, 1, 2, 4],
+        "values": [[0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]],
+    }
+    assert (trail["tensor"], trail["units"]) == ("trail", [0, 1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "carriers"),
+    [
+        ({"h0": "uint8", "c0": "float32"}, ["c0"]),
+        ({"clock": "float32", "h0": "float32"}, ["h0"]),
+        ({"clock": "float32", "h0": "uint8"}, []),
+        ({"codes": "uint8"}, []),
+    ],
+)
+def test_memory_is_c_or_else_h_and_uint8_is_left_out(tensors: dict[Any, Any], carriers: list[str]):
+    rows = np.zeros(2, state_record(state(**tensors)))
+    held = longest(state(**tensors), [row.tobytes() for row in rows], 1)
+    assert [one["tensor"] for one in held] == carriers
+
+
+def test_units_that_hold_what_they_took_in_remember_longer_than_those_that_do_not():
+    ply, noise = np.arange(200), np.random.default_rng(5).normal(size=200)
+    units = {
+        "holds": np.where(ply < 80, -1.0, 1.0) + 0.1 * noise,
+        "forgets": np.convolve(noise, 0.5 ** np.arange(9))[:200],
+        "stood out once": 5.0 * (ply == 80),
+        "alternates": (-1.0) ** ply,
+        "never moved": np.full(200, 0.7),
+    }
+    long = dict(zip(units, persistence(np.stack(list(units.values()), 1)), strict=True))
+    assert sorted(long, key=long.__getitem__, reverse=True) == list(units)
+    assert long["holds"] > 0.95 > 0.7 > long["forgets"] > 0.3 > abs(long["stood out once"]) < 0.02
+    assert long["never moved"] == -1 < long["alternates"] < -0.9
 
 
 # The session

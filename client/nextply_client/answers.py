@@ -137,13 +137,24 @@ class PlyGates:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """The units of a state tensor that remember longest over a game, longest first, and ``values[ply]`` of each."""
+
+    tensor: str
+    width: int
+    units: list[int]
+    values: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the gates of the network did at every ply of a session."""
+    """What the gates of the network did at every ply of a session, and, if asked for, what its memory held."""
 
     session: str
     model: ModelId
     ply: int
     plies: list[PlyGates]
+    memory: list[Memory] | None = None
     upgraded_from: str | None = None
 
 

@@ -160,9 +160,12 @@ class Calls:
         except NotFound:
             return None
 
-    def explain(self, session: str) -> Flow[answers.Explanation]:
-        """Give what the gates of the network did at every ply; NoGates if its model cannot say."""
-        return (yield from self._get(answers.Explanation, path("sessions", session, "explain")))
+    def explain(self, session: str, *, units: int = 0) -> Flow[answers.Explanation]:
+        """Give what the gates of the network did at every ply; NoGates if its model cannot say.
+
+        With ``units`` also what so many units of the memory held, those that remember longest.
+        """
+        return (yield from self._get(answers.Explanation, path("sessions", session, "explain"), units=units or None))
 
     def delete(self, session: str) -> Flow[None]:
         """Forget a session; UnknownSession if there is none."""

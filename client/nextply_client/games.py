@@ -61,9 +61,9 @@ class GameCalls:
         self.take(answer)
         return answer
 
-    def explain(self) -> Flow[answers.Explanation]:
-        """Give what the gates of the network did at every ply."""
-        return (yield from self.calls.explain(self.id))
+    def explain(self, *, units: int = 0) -> Flow[answers.Explanation]:
+        """Give what the gates of the network did at every ply, and what so many units of its memory held."""
+        return (yield from self.calls.explain(self.id, units=units))
 
     def export_state(self) -> Flow[bytes]:
         """Give the session as one blob."""

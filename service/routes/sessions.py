@@ -11,6 +11,14 @@ from service.routes import Json, problems
 from service.security.quotas import Quotas
 
 Id = Annotated[requests.SessionId, Path(description="The session's id.")]
+Units = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=64,
+        description="How many units of each tensor of long memory to give, those that remember longest in this game.",
+    ),
+]
 _BLOB = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _CREATE = problems(400, 404, 409, 413, 415, 422, 429, 503)
 _LOOK = problems(404, 409, 422, 429, 503)
@@ -58,9 +66,14 @@ def session_routes(predictor: Predictor, history: History, quotas: Quotas) -> AP
         return Json(await predictor.get(session, top_k))
 
     @router.get("/sessions/{session}/explain", response_model=schemas.ExplainAnswer, responses=_LOOK)
-    async def explain(session: Id) -> Response:
-        """Give what the gates of the network did at every ply, layer by layer."""
-        return Json(await history.explain(session))
+    async def explain(session: Id, units: Units = 0) -> Response:
+        """Give what the gates of the network did at every ply, layer by layer, and what its memory held.
+
+        Long memory is c of each layer, h of a cell without c, and every state of a graph of another make; what is
+        kept as uint8 is left out, and all of it where the states of the game take more than 64 MiB. Units remember long
+        whose values at one ply and the next go together (autocorrelation at lag 1).
+        """
+        return Json(await history.explain(session, units))
 
     @router.delete("/sessions/{session}", status_code=204, responses=problems(404, 422, 429, 503))
     async def delete(session: Id) -> Response:

@@ -28,6 +28,7 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 KEY = "nextply_for-the-playground"
 ITALIAN = ["e2e4", "e7e5", "g1f3", "b8c6", "f1c4", "f8c5", "e1g1", "g8f6", "d2d3", "d7d6"]
 WRITTEN = ["e4", "e5", "Nf3", "Nc6", "Bc4", "Bc5", "O-O", "Nf6", "d3", "d6"]
+MOVES_WRITTEN = ["At the start", *(f"{ply // 2 + 1}{'.…'[ply % 2]} {move}" for ply, move in enumerate(WRITTEN))]
 MODELS = ("chess/3", "connect_four/1", "othello/1", "rock_paper_scissors/1", "xiangqi/1")
 
 Opening = Callable[..., Desk]
@@ -228,7 +229,7 @@ def test_ratings_change_what_is_expected_at_once_and_for_the_moves_to_come(desk:
     expect(desk.page.locator("#candidates li:visible .name")).to_have_text(names(strong))
     assert desk.shares() != before
     opened = desk.page.wait_for_function(
-        "performance.getEntriesByType('resource').filter(r => r.name.endsWith('/sessions')).length > 1"
+        "() => performance.getEntriesByType('resource').filter(r => r.name.endsWith('/sessions')).length > 1"
     )
     assert opened
     desk.page.select_option("#context-time_control", "bullet")
@@ -393,6 +394,75 @@ def test_gates_are_shown_and_explained(desk: Desk, http: httpx.Client):
     assert f"2. Nf3: {share:.0f} % of the units keep" in desk.page.inner_text("#kept-note")
 
 
+def test_the_memory_is_shown_and_follows_the_game(desk: Desk, http: httpx.Client):
+    page, note, units = desk.page, desk.page.locator("#held-note"), desk.page.locator("#held canvas")
+    desk.type(" ".join(WRITTEN))
+    desk.has_moves(WRITTEN)
+    page.locator("#memory").scroll_into_view_if_needed()
+    (held,) = http.get(f"/sessions/{desk.session}/explain?units=24").json()["memory"]
+    expect(page.locator(".unit-names div")).to_have_text(list(map(str, held["units"])))
+
+    def says(ply: int, row: int) -> str:
+        written = f"{held['values'][ply][row]:.2f}".replace("-", "\N{MINUS SIGN}")
+        return f"{MOVES_WRITTEN[ply]}: unit {held['units'][row]} of c in layer 1 holds {written}"
+
+    expect(note).to_contain_text(says(10, 0))
+    units.focus()
+    units.press("ArrowDown")
+    expect(note).to_contain_text(says(10, 1))
+    units.press("ArrowLeft")
+    expect(note).to_contain_text(says(9, 1))
+    expect(units).to_have_attribute("aria-valuetext", note.inner_text())
+    box = units.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 3.5 / 11, box["y"] + box["height"] * 7.5 / 24)
+    expect(note).to_contain_text(says(3, 7))
+    page.mouse.move(0, 0)
+    expect(note).to_contain_text(says(9, 1))
+    page.click("#takeback")
+    desk.has_moves(WRITTEN[:9])
+    expect(note).to_contain_text("5. d3: unit")
+    (held,) = http.get(f"/sessions/{desk.session}/explain?units=24").json()["memory"]
+    expect(page.locator(".unit-names div")).to_have_text(list(map(str, held["units"])))
+    expect(note).to_contain_text(says(9, 1))
+
+
+def test_units_are_coloured_by_their_sign_and_size_and_told_for_how_long_they_keep_it(desk: Desk):
+    layers = [{"forget": {"mean": 0.5, "open": 0.4, "closed": 0.1}}]
+    plies = [{"ply": ply, "move": None, "layers": layers} for ply in range(5)]
+    memory = [
+        {"tensor": "c1", "width": 9, "units": [7], "values": [[-2.0], [-1.0], [0.0], [0.5], [4.0]]},
+        {"tensor": "mood", "width": 1, "units": [0], "values": [[1.0], [1.0], [1.0], [-1.0], [1.0]]},
+    ]
+    desk.page.route("**/explain?*", lambda route: route.fulfill(json={"plies": plies, "memory": memory}))
+    desk.type("e4 e5 Nf3 Nc6")
+    desk.has_moves(WRITTEN[:4])
+    desk.page.locator("#memory").scroll_into_view_if_needed()
+    note, units = desk.page.locator("#held-note"), desk.page.locator("#held canvas")
+    expect(note).to_have_text("2… Nc6: unit 7 of c in layer 2 holds 4.00 and has kept its sign for 2 plies.")
+    units.press("ArrowDown")
+    expect(note).to_have_text("2… Nc6: unit 0 of the state mood holds 1.00 and has just changed its sign.")
+    desk.page.keyboard.press("Home")
+    expect(note).to_have_text("At the start: unit 0 of the state mood holds 1.00.")
+    units.press("ArrowUp")
+    for _ in range(4):
+        desk.page.keyboard.press("ArrowRight")
+    # The middles of the cells of the upper row.
+    cells = desk.page.evaluate(
+        """() => {
+          const canvas = document.querySelector('#held canvas'), {width, height} = canvas
+          const {data} = canvas.getContext('2d').getImageData(0, height / 4, width, 1)
+          const at = ply => [...data.slice(4 * Math.floor(width * (ply + 0.5) / 5))].slice(0, 4)
+          const colour = id => getComputedStyle(document.getElementById(id)).backgroundColor.match(/\\d+/g).map(Number)
+          return {cells: [0, 1, 2, 3, 4].map(at), less: colour('less'), more: colour('more')}
+        }"""
+    )
+    opacities = [cell[3] for cell in cells["cells"]]
+    assert opacities == pytest.approx([128, 64, 0, 32, 255], abs=2)
+    assert cells["cells"][0][:3] == pytest.approx(cells["less"], abs=4)
+    assert cells["cells"][4][:3] == cells["more"]
+
+
 LSTM = {"input": 0.3, "forget": 0.9, "candidate": 0.2, "output": 0.5}
 CELLS = {
     "gru": (
@@ -411,7 +481,7 @@ def test_the_gates_of_other_cells_are_shown_too(desk: Desk, cell: str):
     gates, names_of_rows, kept = CELLS[cell]
     layers = [{name: {"mean": mean, "open": 0.4, "closed": 0.1} for name, mean in layer.items()} for layer in gates]
     plies = [{"ply": ply, "move": None, "layers": layers} for ply in range(3)]
-    desk.page.route("**/explain", lambda route: route.fulfill(json={"plies": plies}))
+    desk.page.route("**/explain?*", lambda route: route.fulfill(json={"plies": plies}))
     desk.type("e4 e5")
     desk.has_moves(["e4", "e5"])
     desk.page.locator("#memory").scroll_into_view_if_needed()
@@ -426,10 +496,11 @@ def test_the_gates_of_other_cells_are_shown_too(desk: Desk, cell: str):
 
 def test_a_model_without_gates_says_so(desk: Desk):
     problem = {"status": 409, "code": "no_gates", "detail": "chess/3 was exported without its gates"}
-    desk.page.route("**/explain", lambda route: route.fulfill(status=409, json=problem))
+    desk.page.route("**/explain?*", lambda route: route.fulfill(status=409, json=problem))
     desk.page.locator("#memory").scroll_into_view_if_needed()
     expect(desk.page.locator("#gates-note")).to_have_text(problem["detail"])
     expect(desk.page.locator("#kept-panel")).to_be_hidden()
+    expect(desk.page.locator("#held-panel")).to_be_hidden()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands are not run: there is no curl here")
@@ -440,7 +511,7 @@ def test_the_commands_run_as_they_are_shown(desk: Desk, http: httpx.Client):
     desk.has_moves(["e4"])
     desk.page.locator("#memory").scroll_into_view_if_needed()
     expect(desk.page.locator(".gate-name")).to_have_count(4)
-    for view, told in (("next", "predictions"), ("surprise", "surprisal"), ("memory", "plies")):
+    for view, told in (("next", "predictions"), ("surprise", "surprisal"), ("memory", "memory")):
         assert told in json.loads(run(shown_command(desk, view)[0]))
     commands = shown_command(desk, "game")
     assert [command.split("'")[1].rpartition("/")[2] for command in commands] == ["sessions", "moves", "takeback"]

@@ -8,7 +8,7 @@ import { Game } from "./game.js";
 import { Live } from "./live.js";
 import { Page } from "./page.js";
 import { readGame, Unreadable } from "./read.js";
-import { Requests } from "./requests.js";
+import { Requests, explainPath } from "./requests.js";
 import { offerThemes } from "./theme.js";
 
 /** @typedef {import("./api.js").Candidate} Candidate */
@@ -155,11 +155,11 @@ async function showGates() {
   if (wanted === gatesOf) return;
   gatesOf = wanted;
   try {
-    const answer = await api.send("", "GET", `/sessions/${encodeURIComponent(line.session)}/explain`);
-    if (game.line === line) page.gates.show(answer.plies);
+    const answer = await api.send("", "GET", explainPath(line.session));
+    if (game.line === line) page.explain(answer);
   } catch (error) {
     gatesOf = "";
-    page.gates.empty(error instanceof Error ? error.message : "");
+    page.explainNothing(error instanceof Error ? error.message : "");
   }
 }
 
@@ -205,7 +205,7 @@ function listen() {
     if (await load(field("paste-text").value)) /** @type {HTMLDetailsElement} */ (byId("paste")).open = false;
   });
   onSubmit("live-form", () => follow(field("live-id").value.trim()));
-  offerThemes(/** @type {HTMLButtonElement} */ (byId("theme")), () => page.gates.redraw());
+  offerThemes(/** @type {HTMLButtonElement} */ (byId("theme")), () => page.redraw());
   new IntersectionObserver(([{ isIntersecting }]) => {
     memoryInSight = isIntersecting;
     wantGates();

@@ -46,3 +46,14 @@ export function percent(probability) {
   if (points >= 9.95) return `${points.toFixed(0)} %`;
   return points >= 0.095 ? `${points.toFixed(1)} %` : "< 0.1 %";
 }
+
+/** Fit a canvas to its place and empty it. @param {HTMLCanvasElement} canvas @param {number} height */
+export function sized(canvas, height) {
+  const dense = devicePixelRatio;
+  canvas.style.height = `${height}px`;
+  canvas.width = Math.round(canvas.clientWidth * dense);
+  canvas.height = Math.round(height * dense);
+  const pen = canvas.getContext("2d");
+  pen?.scale(dense, dense);
+  return pen;
+}

@@ -5,7 +5,7 @@
  * @typedef {{ply: number, move: string | null, layers: Record<string, Activity>[]}} PlyGates
  * @typedef {{layer: number, gate: string, values: Activity[], low: number, high: number}} Row
  */
-import { make, percent } from "./dom.js";
+import { make, percent, sized } from "./dom.js";
 
 const ORDER = ["forget", "input", "output", "update", "reset", "active", "depth", "candidate"];
 /** @type {Record<string, string>} */
@@ -172,15 +172,4 @@ function sharesKept(rows) {
     kept: mean(({ gate, values }) => (gate === "active" ? values[ply].closed : values[ply].open)),
     wiped: mean(({ gate, values }) => (gate === "active" ? values[ply].open : values[ply].closed)),
   }));
-}
-
-/** Fit a canvas to its place and empty it. @param {HTMLCanvasElement} canvas @param {number} height */
-function sized(canvas, height) {
-  const dense = devicePixelRatio;
-  canvas.style.height = `${height}px`;
-  canvas.width = Math.round(canvas.clientWidth * dense);
-  canvas.height = Math.round(height * dense);
-  const pen = canvas.getContext("2d");
-  pen?.scale(dense, dense);
-  return pen;
 }

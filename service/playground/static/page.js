@@ -6,6 +6,7 @@ import { ContextForm } from "./context.js";
 import { byId, percent } from "./dom.js";
 import { GatesView } from "./gates.js";
 import { CandidateList } from "./list.js";
+import { MemoryView } from "./memory.js";
 import { MoveList } from "./moves.js";
 
 /**
@@ -44,6 +45,9 @@ export class Page {
       keptPanel: byId("kept-panel"),
     };
     this.gates = new GatesView(parts, (ply) => this.#nameOf(ply));
+    const held = { panel: byId("held-panel"), map: byId("held"), note: byId("held-note") };
+    const colours = { less: byId("less"), more: byId("more") };
+    this.memory = new MemoryView({ ...held, ...colours }, (ply) => this.#nameOf(ply));
     this.context = new ContextForm(byId("context"), doings.imagine, doings.settle);
     this.slider = /** @type {HTMLInputElement} */ (byId("ply"));
   }
@@ -59,6 +63,7 @@ export class Page {
     this.moves.show(game);
     this.chart.show(line, ply);
     this.gates.point(ply);
+    this.memory.point(ply);
     this.context.show(model.context, line.context);
     this.slider.max = String(line.moves.length);
     this.slider.value = String(ply);
@@ -73,6 +78,24 @@ export class Page {
     const turn = this.#turn();
     byId("status").textContent =
       `${this.#given(this.game.ply)}${turn ? ` ${turn}` : ""} Answered in ${milliseconds.toFixed(0)} ms.`;
+  }
+
+  /** Show what the network did at each ply, and what it held. @param {any} explained an answer of /explain */
+  explain({ plies, memory = [] }) {
+    this.gates.show(plies);
+    this.memory.show(memory);
+  }
+
+  /** Say why nothing of that can be shown. @param {string} why */
+  explainNothing(why) {
+    this.gates.empty(why);
+    this.memory.show([]);
+  }
+
+  /** Draw again, in the colours of now. */
+  redraw() {
+    this.gates.redraw();
+    this.memory.redraw();
   }
 
   /** See the board from the other side. */

@@ -1,11 +1,15 @@
 /** Shows the requests behind each view as commands to copy. */
 import { asCurl } from "./api.js";
 import { make } from "./dom.js";
+import { UNITS } from "./memory.js";
 
 /** @typedef {import("./api.js").Sent} Sent */
 /** @typedef {import("./game.js").Game} Game */
 
 const KEPT = 3;
+
+/** Where it is told what the network did in a session. @param {string} session */
+export const explainPath = (session) => `/sessions/${encodeURIComponent(session)}/explain?units=${UNITS}`;
 
 /** The details of class curl on the page: what gives each view, and what was sent last for the game. */
 export class Requests {
@@ -42,7 +46,7 @@ export class Requests {
     const body = { sequences, model: `${model.name}/${model.version}`, top_k: 100 };
     this.#sent.set("next", [{ method: "POST", path: "/predict", body }]);
     this.#sent.set("surprise", [{ method: "GET", path: session }]);
-    this.#sent.set("memory", [{ method: "GET", path: `${session}/explain` }]);
+    this.#sent.set("memory", [{ method: "GET", path: explainPath(line.session) }]);
     for (const view of this.#panels.keys()) this.#show(view);
   }
 
