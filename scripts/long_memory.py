@@ -1,8 +1,8 @@
 """Run ``python -m scripts.long_memory``, or with ``--clipping``.
 
-Trains every cell on sentences whose verb agrees with a noun far back, and gives ``docs/long-memory.png`` and ``.json``:
-what each has learnt, and how much of a gradient gets that far. ``--clipping`` trains two cells with their gradients
-clipped and not, and gives ``docs/clipping.png`` and ``.json``.
+Trains every cell on sentences whose verb agrees with a noun far back, from three seeds, and gives
+``docs/long-memory.png`` and ``.json``: what each has learnt, and how much of a gradient gets that far. ``--clipping``
+trains two cells with their gradients clipped and not, and gives ``docs/clipping.png`` and ``.json``.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -59,8 +60,8 @@ def measure(name: str, distances: list[int], course: Course) -> dict[str, Any]:
     return found
 
 
-def draw_memory(path: Path, distances: list[int], cells: dict[str, dict[str, Any]]) -> None:
-    """Draw four panels against distance, one line a cell."""
+def draw_memory(path: Path, distances: list[int], cells: dict[str, list[dict[str, Any]]]) -> None:
+    """Draw four panels against distance: one line a cell, through the median of its seeds, and a band over all."""
     pyplot = _pyplot()
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
     titles = {
@@ -70,9 +71,11 @@ def draw_memory(path: Path, distances: list[int], cells: dict[str, dict[str, Any
         "gradient_after": "Gradient at the subject, after training at this distance alone",
     }
     for axes, (measured, title) in zip(panels.flat, titles.items(), strict=True):
-        for number, (name, found) in enumerate(cells.items()):
+        for number, (name, seeds) in enumerate(cells.items()):
             style = {"linestyle": "--" if "," in name else "-", "marker": "o<>^v*sD"[number], "alpha": 0.8}
-            axes.plot(distances, found[measured], label=name, **style)
+            low, middle, high = np.quantile([found[measured] for found in seeds], (0, 0.5, 1), axis=0)
+            (line,) = axes.plot(distances, middle, label=name, **style)
+            axes.fill_between(distances, low, high, color=line.get_color(), alpha=0.1, linewidth=0)
         axes.set(title=title, xscale="log", xlabel="words between subject and verb")
         axes.set_xticks(distances, map(str, distances))
         axes.minorticks_off()
@@ -113,9 +116,11 @@ def _pyplot() -> Any:
 
 
 def long_memory(out: Path, distances: list[int], course: Course) -> None:
-    """Write the picture and the figures of every cell."""
+    """Write the picture and the figures of every cell, from as many seeds as clipping is shown with."""
     began = time.process_time()
-    cells = {name: measure(name, distances, course) for name in tqdm(LINES, unit="cell")}
+    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in LINES}
+    for number, name in tqdm(list(itertools.product(range(_SEEDS), LINES)), unit="cell"):
+        cells[name].append(measure(name, distances, replace(course, seed=course.seed + number)))
     draw_memory(out / "long-memory.png", distances, cells)
     report = {"distances": distances, "course": asdict(course), "cells": cells}
     _write(out / "long-memory.json", report | {"processor_seconds": round(time.process_time() - began)})

@@ -131,7 +131,8 @@ def test_the_picture_of_long_memory_and_its_figures_are_written(tmp_path: Path, 
     assert report["distances"] == [1, 3]
     assert report["course"]["steps"] == 25
     assert list(report["cells"]) == ["rnn", "lstm, forget bias 4"]
-    for found in report["cells"].values():
+    assert all(len({json.dumps(found) for found in seeds}) == 3 for seeds in report["cells"].values())
+    for found in itertools.chain(*report["cells"].values()):
         assert found.keys() - {"parameters", "steps_mixed"} == {
             "steps", "accuracy", "accuracy_mixed", "gradient_before", "gradient_after"
         }  # fmt: skip
