@@ -164,5 +164,5 @@ def _check_state(session: Session, restored: Session) -> None:
     if session.cache.graph != restored.cache.graph:
         serves = f"{restored.model}/{restored.version} is another graph than the blob's state is from"
         raise ModelChanged(f"{serves}: {anyway}")
-    if session.cache.pack(0) != restored.cache.pack(0):
+    if session.cache.pack(log := restored.pack_log()) != restored.cache.pack(log):
         raise StateMismatch(f"the blob's state is not what its moves give here: {anyway}")

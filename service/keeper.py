@@ -75,7 +75,8 @@ class Keeper:
         missing = [id_ for id_ in ids if id_ not in found]
         try:
             if missing:
-                found |= zip(missing, await self._load.all(missing), strict=True)
+                loaded = await self._load.all(missing)
+                found |= {id_: self._recent.ahead(one) for id_, one in zip(missing, loaded, strict=True)}
         finally:
             _asked_store("load", begun)
         return [found[id_] for id_ in ids]
@@ -120,7 +121,8 @@ class Keeper:
 
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
-        if alive is not session or now() - session.used > self._touched:
+        rebuilt = session.cache is None or alive.cache is None or session.cache.graph != alive.cache.graph
+        if rebuilt or now() - session.used > self._touched:
             position, ply = self._recent.take(session) or (None, 0)
             await self.commit(alive, session.revision, position if ply == session.ply else None)
 

@@ -18,9 +18,9 @@ from service.scheduler import Outcome, Read, Scheduler, Step
 class Line:
     """Moves played one after another from ``position``, and the steps by which the network reads them.
 
-    ``known`` is what was predicted at ``position``, together with ``state``; None at the start of a game, which the
-    network reads as a step of its own. After ``run`` or ``finish``, ``predictions[i]`` is what was predicted before
-    ``moves[i]``, the last one what is predicted next.
+    ``known`` is what was predicted at ``position``, ``ply`` moves into the game, together with ``state``; None at the
+    start of a game, which the network reads as a step of its own. After ``run`` or ``finish``, ``predictions[i]`` is
+    what was predicted before ``moves[i]``, the last one what is predicted next.
     """
 
     game: Game
@@ -28,6 +28,7 @@ class Line:
     position: Position
     state: bytes
     known: Distribution | None = None
+    ply: int = 0
     legal_only: bool = True
     trace: bool = False
     """Keep a copy of the position at every prediction, in ``positions``."""

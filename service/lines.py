@@ -48,15 +48,19 @@ class Lines:
     async def alive(self, session: Session) -> tuple[Model, Session]:
         """Give the model that serves a session, and the session with a cache of that model's.
 
-        The session is given as it is, if its cache fits; else it is rebuilt from its log, through the scheduler.
+        The session is given as it is, if its cache fits; else what is missing is computed from its log, through the
+        scheduler.
         ModelChanged if the model that serves it now numbers its moves in another way.
         """
         model = await self.model(session)
         if session.cache is not None and session.cache.graph == model.graph:
-            return model, session
-        line = await self.at(model, session, session.ply)
+            if session.cache.ply == session.ply:
+                return model, session
+            line = self.resume(model, session)
+        else:
+            line = await self.at(model, session, session.ply)
+            sessions_rebuilt.inc()
         await line.run(model.scheduler, model.prefixes)
-        sessions_rebuilt.inc()
         return model, self.after(session, model, line)
 
     async def model(self, session: Session) -> Model:
@@ -75,25 +79,30 @@ class Lines:
         return line
 
     def resume(self, model: Model, session: Session, *, take: bool = False) -> Line:
-        """Give the line that goes on where a session with a cache stands.
+        """Give the line that goes on where a session with a cache stands, from the ply up to which the cache is right.
 
         With ``take`` the line is for moves to be kept: what is remembered of the position is played on, not a copy.
         """
-        assert session.cache is not None
-        position, ply = self._position(session, take=take) or (model.game.new_position(), 0)
-        for move in session.moves[ply:]:
+        cache = session.cache
+        assert cache is not None
+        position, ply = self._position(session, cache.ply, take=take) or (model.game.new_position(), 0)
+        for move in session.moves[ply : cache.ply]:
             position.play(move)
-        known = Distribution(position.legal(), session.cache.next)
+        known = Distribution(position.legal(), cache.next)
         ids = encode_context(model.game.context, session.context)
-        return Line(model.game, ids, position, session.cache.state, known)
+        line = Line(model.game, ids, position, cache.state, known, cache.ply)
+        line.replay(session.moves[cache.ply :])
+        return line
 
-    def _position(self, session: Session, *, take: bool) -> tuple[Position, int] | None:
+    def _position(self, session: Session, latest: int, *, take: bool) -> tuple[Position, int] | None:
         found = self._recent.take(session) if take else self._recent.position(session)
-        return found if take or found is None else (found[0].copy(), found[1])
+        if found is None or found[1] > latest:
+            return None
+        return found if take else (found[0].copy(), found[1])
 
     def give_back(self, session: Session, line: Line) -> None:
         """Remember the position of a line in which nothing was played after all."""
-        if not line.moves:
+        if line.ply + len(line.moves) == session.ply:
             self._recent.keep(session, line.position)
 
     def after(self, session: Session, model: Model, line: Line) -> Session:
@@ -101,7 +110,7 @@ class Lines:
         moves, surprisal = pack_moves(line.moves), line.surprisal()
         if line.known is not None:
             assert session.cache is not None
-            moves = moves_after(session.moves, line.moves)
+            moves = moves_after(session.moves, line.moves[session.ply - line.ply :])
             surprisal = np.concatenate([session.cache.surprisal, surprisal])
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
         return replace(session, version=model.version, moves=moves, cache=cache)

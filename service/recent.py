@@ -5,9 +5,10 @@ of use when another process has played on.
 """
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from model.games import Position
-from service.sessions import Session
+from service.sessions import Found, Session
 
 
 class Recent:
@@ -36,6 +37,15 @@ class Recent:
         if found is not None:
             self._kept[session.id] = self._kept[session.id][0], None
         return found
+
+    def ahead(self, found: Found) -> Found:
+        """Give what a store gave, with the cache that is remembered if this is further on."""
+        if not isinstance(found, Session) or found.cache is None or found.cache.ply == found.ply:
+            return found
+        kept = self.session(found.id)
+        if kept is None or kept.cache is None or kept.cache.ply <= found.cache.ply or not _leads_to(kept, found):
+            return found
+        return replace(found, cache=kept.cache)
 
     def keep(self, session: Session, position: Position | None) -> None:
         """Remember a session as the store has it, and where it stands."""

@@ -1,9 +1,9 @@
 """Reads the settings and gives the store in which sessions live."""
 
+from service.sessions.cache import Cache
 from service.sessions.lmdb import LmdbStore
 from service.sessions.memory import MemoryStore
 from service.sessions.session import (
-    Cache,
     Commit,
     Expired,
     Forgotten,

@@ -2,8 +2,10 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 
 from service.names import shown
+from service.sessions.cache import Cache
 from service.sessions.session import Session
 
 _MAGIC = b"nextply session\n"
@@ -35,7 +37,7 @@ def unpack(blob: bytes) -> Session:
         raise ValueError("the exported session is not whole")
     id_, log, cache = rest[:id_size], rest[id_size : id_size + log_size], rest[id_size + log_size :]
     try:
-        session = Session.unpack(id_.decode(), log, cache or None)
+        session = replace(Session.unpack(id_.decode(), log), cache=Cache.unpack(cache, None))
     except (struct.error, TypeError) as error:
         raise ValueError(f"the exported session cannot be read: {error}") from None
     if not (isinstance(session.model, str) and isinstance(session.version, str) and isinstance(session.context, dict)):

@@ -1,18 +1,17 @@
 """Sessions in an LMDB file: durable, larger than memory, shared by all processes of one machine."""
 
-import heapq
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from service.names import BETWEEN
+from service.sessions.cache import CACHE_HEAD
+from service.sessions.order import MARK, get, oldest, place_of
 from service.sessions.session import (
     FORMAT,
     REVISION,
-    USED,
     Commit,
     Forgotten,
     Found,
@@ -25,10 +24,11 @@ from service.sessions.session import (
     read,
 )
 
-# Bytes of the moment that leads an index key, and that stands in place of the log of a session that is gone.
-_MARK = 8
-# Sessions forgotten in one transaction, and marks passed over for one page: nobody waits long for the store.
+# Marks passed over for one page of a listing: nobody waits long for the store.
 _AT_ONCE = 512
+# Plies by which a cache may be behind its log. It is far longer than a move, and to compute so few anew is cheaper than
+# to write it with each.
+_LAG = 4
 # What divides a tenant from the name of a session, and the byte that comes next: behind all that is the tenant's.
 _BETWEEN = BETWEEN.encode()
 _BEHIND = bytes([_BETWEEN[0] + 1])
@@ -41,6 +41,9 @@ class LmdbStore:
 
     Logs and caches are kept apart, by id. Three indices order the ids by when they were last used: ``warm`` those with
     a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
+
+    A move writes as few pages as can be, since these are what a durable move costs: its log, every few moves the cache,
+    every few seconds its place in an index.
     """
 
     near = True
@@ -73,7 +76,7 @@ class LmdbStore:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
         with self._env.begin() as transaction:
             keys = [id_.encode() for id_ in ids]
-            records = [(_get(transaction, key, self._logs), _get(transaction, key, self._caches)) for key in keys]
+            records = [(get(transaction, key, self._logs), get(transaction, key, self._caches)) for key in keys]
         return [_read(id_, log, cache) for id_, (log, cache) in zip(ids, records, strict=True)]
 
     def has(self, session: Session) -> bool:
@@ -100,25 +103,28 @@ class LmdbStore:
 
     def _commit(self, transaction: lmdb.Transaction, commit: Commit) -> bool:
         key = commit.session.id.encode()
-        stored = _get(transaction, key, self._logs) or b""
-        if (int.from_bytes(stored[REVISION], "little") if len(stored) > _MARK else None) != commit.expected:
+        stored = get(transaction, key, self._logs) or b""
+        if (int.from_bytes(stored[REVISION], "little") if len(stored) > MARK else None) != commit.expected:
             return False
-        self._unlist(transaction, key, stored)
-        log, cache = commit.session.pack()
+        behind = transaction.get(key, db=self._caches)
+        cache, log = commit.session.cache, commit.session.pack_log()
         transaction.put(key, log, db=self._logs)
         if cache is None:
             transaction.delete(key, db=self._caches)
-        else:
-            transaction.put(key, cache, db=self._caches)
-        transaction.put(_place(log[USED], key), b"", db=self._cold if cache is None else self._warm)
+        elif behind is None or (ahead := cache.ahead(bytes(behind[CACHE_HEAD]), log)) is None or ahead >= _LAG:
+            transaction.put(key, cache.pack(log), db=self._caches)
+        place = place_of(log, key)
+        if (behind is None) != (cache is None) or len(stored) <= MARK or place_of(stored, key) != place:
+            self._unlist(transaction, key, stored)
+            transaction.put(place, b"", db=self._cold if cache is None else self._warm)
         return True
 
     def _unlist(self, transaction: lmdb.Transaction, key: bytes, stored: bytes) -> None:
         """Take an id out of the index in which it stands."""
-        if len(stored) == _MARK:
-            transaction.delete(_place(stored, key), db=self._gone)
+        if len(stored) == MARK:
+            transaction.delete(place_of(stored, key), db=self._gone)
         elif stored:
-            place = _place(stored[USED], key)
+            place = place_of(stored, key)
             if not transaction.delete(place, db=self._warm):
                 transaction.delete(place, db=self._cold)
 
@@ -130,11 +136,11 @@ class LmdbStore:
         return there
 
     def _delete(self, transaction: lmdb.Transaction, key: bytes) -> bool:
-        stored = _get(transaction, key, self._logs) or b""
+        stored = get(transaction, key, self._logs) or b""
         self._unlist(transaction, key, stored)
         transaction.delete(key, db=self._logs)
         transaction.delete(key, db=self._caches)
-        return len(stored) > _MARK
+        return len(stored) > MARK
 
     def scan(self, after: str | None, count: int, prefix: str) -> Page:
         """Give about ``count`` sessions in the order of their ids."""
@@ -156,45 +162,50 @@ class LmdbStore:
 
     def forget(self, now: int) -> Forgotten:
         """Forget some of what has been idle for too long at ``now``, or is too much."""
-        limits = self._limits
         # A process that was killed while it read would keep old pages from being used again.
         self._env.reader_check()
         with self._env.begin() as transaction:
-            warm, cold = (transaction.stat(index)["entries"] for index in (self._warm, self._cold))
-            state, session = now - limits.state_ttl, now - limits.session_ttl
-            cool = _oldest(transaction, [self._warm], state, warm - limits.max_states)
-            bury = _oldest(transaction, [self._warm, self._cold], session, warm + cold - limits.max_sessions)
-            erase = _oldest(transaction, [self._gone], session, 0)
-        if not (cool or bury or erase):
-            return Forgotten()
+            if not any(self._idle(transaction, now)):
+                return Forgotten()
         with self._env.begin(write=True) as transaction:
-            # Others may have played since: what no longer stands where it stood stays.
+            # Others may have played since.
+            cool, bury, erase = self._idle(transaction, now)
             states = sum(self._cool(transaction, place) for place in cool)
             sessions = sum(self._bury(transaction, place, now) for place in bury)
             for place in erase:
                 if transaction.delete(place, db=self._gone):
-                    transaction.delete(place[_MARK:], db=self._logs)
+                    transaction.delete(place[MARK:], db=self._logs)
         return Forgotten(states, sessions)
+
+    def _idle(self, transaction: lmdb.Transaction, now: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Give where those stand that are to lose their state, their log, and the mark that they were there."""
+        limits = self._limits
+        warm, cold = (transaction.stat(index)["entries"] for index in (self._warm, self._cold))
+        state, session = now - limits.state_ttl, now - limits.session_ttl
+        return (
+            oldest(transaction, self._logs, [self._warm], state, warm - limits.max_states),
+            oldest(transaction, self._logs, [self._warm, self._cold], session, warm + cold - limits.max_sessions),
+            oldest(transaction, self._logs, [self._gone], session, 0),
+        )
 
     def _cool(self, transaction: lmdb.Transaction, place: bytes) -> bool:
         """Let a session lose what can be rebuilt."""
         if not transaction.delete(place, db=self._warm):
             return False
-        transaction.delete(place[_MARK:], db=self._caches)
+        transaction.delete(place[MARK:], db=self._caches)
         return bool(transaction.put(place, b"", db=self._cold))
 
     def _bury(self, transaction: lmdb.Transaction, place: bytes, now: int) -> bool:
         """Leave of a session no more than the mark that it was there."""
-        key = place[_MARK:]
+        key = place[MARK:]
         if not (transaction.delete(place, db=self._cold) or transaction.delete(place, db=self._warm)):
             return False
-        log = _get(transaction, key, self._logs) or b""
-        if _place(log[USED], key) != place:
+        if place_of(get(transaction, key, self._logs) or b"", key) != place:
             # The record was damaged since; whether the session is idle is not known any more.
             return False
         transaction.delete(key, db=self._caches)
-        mark = now.to_bytes(_MARK, "little")
-        transaction.put(_place(mark, key), b"", db=self._gone)
+        mark = now.to_bytes(MARK, "little")
+        transaction.put(place_of(mark, key), b"", db=self._gone)
         return bool(transaction.put(key, mark, db=self._logs))
 
     def kept(self) -> Kept:
@@ -212,13 +223,8 @@ class LmdbStore:
         self._env.close()
 
 
-def _get(transaction: lmdb.Transaction, key: bytes, database: Any) -> bytes | None:
-    found = transaction.get(key, db=database)
-    return None if found is None else bytes(found)
-
-
 def _read(id_: str, log: bytes | None, cache: bytes | None) -> Found:
-    gone = log is not None and len(log) == _MARK
+    gone = log is not None and len(log) == MARK
     return read(id_, None if gone else log, cache, gone=gone)
 
 
@@ -233,18 +239,3 @@ def _own(cursor: Any, prefix: bytes, there: bool) -> bool:
             return True
         there = cursor.set_range(key[:at] + _BEHIND)
     return False
-
-
-def _place(used: bytes, key: bytes) -> bytes:
-    """Give the key of an index; big-endian, so that byte order is the order of time."""
-    return used[::-1] + key
-
-
-def _oldest(transaction: lmdb.Transaction, indices: Sequence[Any], before: int, surplus: int) -> list[bytes]:
-    """Give the places of what was used before a moment, and of so many that are a surplus; some at a time."""
-    places = heapq.merge(*(map(bytes, transaction.cursor(index).iternext(values=False)) for index in indices))
-    return [
-        place
-        for number, place in enumerate(islice(places, _AT_ONCE))
-        if number < surplus or int.from_bytes(place[:_MARK], "big") < before
-    ]

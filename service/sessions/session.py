@@ -1,56 +1,19 @@
 """What a session is and how it is kept: the log, and apart from it what can be rebuilt from the log."""
 
-import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
-FORMAT = 2
+from service.sessions.cache import LOG, Cache
+
+FORMAT = 3
 # Stores compare and index records without reading them whole, so these places belong to the format.
 REVISION, USED = slice(8, 16), slice(16, 24)
-CACHED_REVISION = slice(32, 40)
-_LOG = struct.Struct("<BBHIQQ8s")
-_CACHE = struct.Struct("<32sQII")
 # Type codes of move ids, by their bytes.
 _MOVES = {2: "H", 4: "I"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """What follows from a session's log and a graph, and is rebuilt from them when it is missing."""
-
-    graph: str
-    """SHA-256 of the graph, in hexadecimal."""
-    surprisal: npt.NDArray[np.float32]
-    """float32 [moves], −ln p of each move as it was predicted before it was played."""
-    next: npt.NDArray[np.float32]
-    """float32, ln p of each move that may come, in the order in which the position gives them."""
-    state: bytes = field(repr=False)
-    """What the engine gave after the last move."""
-
-    def pack(self, revision: int) -> bytes:
-        """Give the record of the cache of a session at ``revision``."""
-        head = _CACHE.pack(bytes.fromhex(self.graph), revision, len(self.surprisal), len(self.next))
-        return b"".join((head, self.surprisal.tobytes(), self.next.tobytes(), self.state))
-
-    @classmethod
-    def unpack(cls, record: bytes, revision: int) -> "Cache | None":
-        """Read a record; None if it is of another revision or not whole: what can be rebuilt need not be mended."""
-        if len(record) < _CACHE.size:
-            return None
-        graph, found, plies, candidates = _CACHE.unpack_from(record)
-        next_at = _CACHE.size + 4 * plies
-        state_at = next_at + 4 * candidates
-        if found != revision or state_at > len(record):
-            return None
-        surprisal = np.frombuffer(record[_CACHE.size : next_at], np.float32)
-        following = np.frombuffer(record[next_at:state_at], np.float32)
-        return cls(graph.hex(), surprisal, following, record[state_at:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +46,29 @@ class Session:
 
     def pack(self) -> tuple[bytes, bytes | None]:
         """Give the record of the log, and of the cache if there is one."""
+        log = self.pack_log()
+        return log, None if self.cache is None else self.cache.pack(log)
+
+    def pack_log(self) -> bytes:
+        """Give the record of the log."""
         head = orjson.dumps([self.model, self.version, self.context])
         sizes, vocabulary = (self.moves.itemsize, len(head), len(self.moves)), bytes.fromhex(self.vocabulary)
-        log = _LOG.pack(FORMAT, *sizes, self.revision, self.used, vocabulary)
-        return log + head + self.moves.tobytes(), None if self.cache is None else self.cache.pack(self.revision)
+        return LOG.pack(FORMAT, *sizes, self.revision, self.used, vocabulary) + head + self.moves.tobytes()
 
     @classmethod
     def unpack(cls, id_: str, log: bytes, cache: bytes | None = None) -> "Session":
         """Read the records of a session; ValueError if the log is of another format or not whole."""
         if log[:1] != bytes([FORMAT]):
             raise ValueError(f"session record of format {log[0] if log else None}; this version reads format {FORMAT}")
-        if len(log) < _LOG.size:
+        if len(log) < LOG.size:
             raise ValueError("session record that is cut short")
-        _, move_size, head_size, plies, revision, used, vocabulary = _LOG.unpack_from(log)
-        moves_at = _LOG.size + head_size
+        _, move_size, head_size, plies, revision, used, vocabulary = LOG.unpack_from(log)
+        moves_at = LOG.size + head_size
         if move_size not in _MOVES or len(log) != moves_at + plies * move_size:
             raise ValueError("session record that is not whole")
-        model, version, context = orjson.loads(log[_LOG.size : moves_at])
+        model, version, context = orjson.loads(log[LOG.size : moves_at])
         moves = array(_MOVES[move_size], log[moves_at:])
-        kept = None if cache is None else Cache.unpack(cache, revision)
+        kept = None if cache is None else Cache.unpack(cache, log)
         return cls(id_, model, version, vocabulary.hex(), context, moves, revision, used, kept)
 
 
@@ -153,10 +120,9 @@ def read(id_: str, log: bytes | None, cache: bytes | None, *, gone: bool = False
 
 def is_of(session: Session, log: bytes | memoryview | None, cache: bytes | memoryview | None) -> bool:
     """Say whether records are of the very revision of a session, and have a cache if it has one."""
-    revision = session.revision.to_bytes(8, "little")
-    if log is None or log[REVISION] != revision:
+    if log is None or log[REVISION] != session.revision.to_bytes(8, "little"):
         return False
-    return (session.cache is None) == (cache is None or cache[CACHED_REVISION] != revision)
+    return (session.cache is None) == (cache is None)
 
 
 @dataclass(frozen=True, slots=True)
