@@ -108,7 +108,7 @@ class Memory:
 class Lmdb(Memory):
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.store = LmdbStore(folder, 1, False, LIMITS)
+        self.store = LmdbStore(folder, 1, False, LIMITS, lag=3)
 
     def plant(self, id_: str, log: bytes | None, cache: bytes | None) -> None:
         with self.store._env.begin(write=True) as transaction:
@@ -319,6 +319,15 @@ def test_a_cache_may_be_some_plies_behind_and_is_given_as_what_it_is(store: Sess
         behind.append(found.ply - found.cache.ply)
     assert max(behind) == (3 if isinstance(store, LmdbStore) else 0)
     assert behind.count(0) >= 7
+
+
+def test_lmdb_keeps_every_cache_that_may_not_be_behind(tmp_path: Path):
+    store = open_lmdb(tmp_path)
+    for revision in range(1, 10):
+        session = make_session("a", revision, tuple(range(revision)))
+        assert store.commit_many([Commit(session, revision - 1 or None)]) == [True]
+        assert fields(load(store)) == fields(session)
+    store.close()
 
 
 def test_a_cache_of_moves_that_were_taken_back_is_not_kept(store: SessionStore):

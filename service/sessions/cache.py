@@ -70,4 +70,4 @@ def _beginning(log: bytes, plies: int) -> bytes:
     """Give a digest of how a game begins: its model, its context and so many moves; b"" if it has fewer."""
     _, move_size, head_size, *_ = LOG.unpack_from(log)
     end = LOG.size + head_size + plies * move_size
-    return hashlib.blake2b(memoryview(log)[LOG.size : end], digest_size=8).digest() if end <= len(log) else b""
+    return hashlib.sha256(memoryview(log)[LOG.size : end]).digest()[:8] if end <= len(log) else b""

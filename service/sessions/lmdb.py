@@ -7,7 +7,7 @@ from typing import Any
 import lmdb
 
 from service.names import BETWEEN
-from service.sessions.cache import CACHE_HEAD
+from service.sessions.cache import CACHE_HEAD, Cache
 from service.sessions.order import MARK, get, oldest, place_of
 from service.sessions.session import (
     FORMAT,
@@ -26,9 +26,6 @@ from service.sessions.session import (
 
 # Marks passed over for one page of a listing: nobody waits long for the store.
 _AT_ONCE = 512
-# Plies by which a cache may be behind its log. It is far longer than a move, and to compute so few anew is cheaper than
-# to write it with each.
-_LAG = 4
 # What divides a tenant from the name of a session, and the byte that comes next: behind all that is the tenant's.
 _BETWEEN = BETWEEN.encode()
 _BEHIND = bytes([_BETWEEN[0] + 1])
@@ -42,15 +39,16 @@ class LmdbStore:
     Logs and caches are kept apart, by id. Three indices order the ids by when they were last used: ``warm`` those with
     a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
 
-    A move writes as few pages as can be, since these are what a durable move costs: its log, every few moves the cache,
-    every few seconds its place in an index.
+    A move writes as few pages as can be, since these are what a durable move costs: its log, every few seconds its
+    place in an index, and its cache only if what is there is more than ``lag`` plies behind: whoever loads it then
+    computes these anew, which costs less than to write it with each move, as long as it is not loaded at each.
     """
 
     near = True
 
-    def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
+    def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits, lag: int = 0) -> None:
         """Open or make the store; StoreError if the folder cannot be used."""
-        self._limits = limits
+        self._limits, self._lag = limits, lag
         self._fsync, self.quick = fsync, not fsync
         file = str(folder / "sessions.lmdb")
         try:
@@ -87,7 +85,8 @@ class LmdbStore:
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
-        with self._env.begin(write=True) as transaction:
+        # Of the cache that is there no more is looked at than how it begins.
+        with self._env.begin(write=True, buffers=True) as transaction:
             kept = [self._commit(transaction, commit) for commit in commits]
         self._flush()
         return kept
@@ -107,17 +106,23 @@ class LmdbStore:
         if (int.from_bytes(stored[REVISION], "little") if len(stored) > MARK else None) != commit.expected:
             return False
         behind = transaction.get(key, db=self._caches)
+        head = None if behind is None else bytes(behind[CACHE_HEAD])
         cache, log = commit.session.cache, commit.session.pack_log()
         transaction.put(key, log, db=self._logs)
         if cache is None:
             transaction.delete(key, db=self._caches)
-        elif behind is None or (ahead := cache.ahead(bytes(behind[CACHE_HEAD]), log)) is None or ahead >= _LAG:
+        elif head is None or not self._may_stay(head, cache, log):
             transaction.put(key, cache.pack(log), db=self._caches)
         place = place_of(log, key)
-        if (behind is None) != (cache is None) or len(stored) <= MARK or place_of(stored, key) != place:
+        if (head is None) != (cache is None) or len(stored) <= MARK or place_of(stored, key) != place:
             self._unlist(transaction, key, stored)
             transaction.put(place, b"", db=self._cold if cache is None else self._warm)
         return True
+
+    def _may_stay(self, head: bytes, cache: Cache, log: bytes) -> bool:
+        """Say whether the cache that is there, whose record begins so, is near enough to a newer one."""
+        ahead = cache.ahead(head, log) if self._lag else None
+        return ahead is not None and ahead <= self._lag
 
     def _unlist(self, transaction: lmdb.Transaction, key: bytes, stored: bytes) -> None:
         """Take an id out of the index in which it stands."""
