@@ -1,5 +1,6 @@
 """Reads rows of scores and gives the probabilities of the moves that may come, and what can be said of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -39,14 +40,16 @@ class Distribution:
         """Give id and probability of the likeliest moves, likeliest first; equals come in the candidates' order."""
         log_p, likely = self.log_p, None
         if count < len(log_p) > _FEW:
-            (likely,) = (log_p >= np.partition(log_p, -count)[-count]).nonzero()
+            parted = log_p.copy()
+            parted.partition(len(parted) - count)
+            (likely,) = (log_p >= parted[-count]).nonzero()
             log_p = log_p[likely]
-        order = np.argsort(-log_p, kind="stable")[:count]
-        log_p = log_p[order]
-        indices = (order if likely is None else likely[order]).tolist()
-        probabilities = np.exp(log_p.astype(np.float64)).tolist()
+        values = log_p.tolist()
+        # Of so few values as are left, Python sorts a list faster than numpy an array; equals keep their order.
+        order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]
+        indices = order if likely is None else likely[order].tolist()
         moves = indices if self.moves is None else [self.moves[index] for index in indices]
-        return list(zip(moves, probabilities, strict=True))
+        return [(move, math.exp(values[place])) for move, place in zip(moves, order, strict=True)]
 
     def surprisal(self, move: int) -> float:
         """Give −ln p of a candidate, in nats."""
