@@ -69,12 +69,11 @@ def summary(session: Session, at: int) -> schemas.SessionSummary:
 
 def played(session: Session, model: Model, line: Line, request: requests.MovesRequest) -> schemas.MovesAnswer:
     """Write what came of the moves with which a line ends; it began at the start, or where the session stood."""
-    surprisal = line.surprisal()[-len(request.moves) :].tolist()
     return {
         "session": shown(session.id),
         "model": model_id(model),
         "ply": line.ply + len(line.moves),
-        "surprisal": surprisal,
+        "surprisal": line.last_surprisal(len(request.moves)),
         "next": likeliest(line.position, line.predictions[-1], request.top_k),
         **_upgrade(session, model),
     }

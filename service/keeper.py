@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from model.games import Position
@@ -98,9 +97,7 @@ class Keeper:
     async def commit_all(self, commits: Sequence[Commit], positions: Sequence[Position | None]) -> Sequence[bool]:
         """Do with many sessions, and where they stand, what ``commit`` does with one."""
         used = now()
-        fresh = [
-            Commit(replace(one.session, revision=_after(one.expected), used=used), one.expected) for one in commits
-        ]
+        fresh = [Commit(one.session.stamped(_after(one.expected), used), one.expected) for one in commits]
         begun = time.perf_counter()
         try:
             kept = await self._commit.all(fresh)

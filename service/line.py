@@ -90,8 +90,13 @@ class Line:
 
     def surprisal(self) -> Float32:
         """Give −ln p of each move, float32 [moves], as it was predicted before it was played."""
-        pairs = zip(self.predictions, self.moves, strict=False)
-        return np.array([before.surprisal(move) for before, move in pairs], np.float32)
+        return np.array(self.last_surprisal(len(self.moves)), np.float32)
+
+    def last_surprisal(self, count: int) -> list[float]:
+        """Give −ln p of the last moves: the same numbers."""
+        first = len(self.moves) - count
+        pairs = zip(self.predictions[first:], self.moves[first:], strict=False)
+        return [before.surprisal(move) for before, move in pairs]
 
     def _add(self, token: int) -> None:
         candidates = self.position.legal() if self.legal_only else None

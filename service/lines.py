@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -113,7 +112,7 @@ class Lines:
             moves = moves_after(session.moves, line.moves[session.ply - line.ply :])
             surprisal = np.concatenate([session.cache.surprisal, surprisal])
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
-        return replace(session, version=model.version, moves=moves, cache=cache)
+        return session.later(model.version, moves, cache)
 
 
 async def on_thread_if_long(plies: int, function: Callable[..., Result], *arguments: object) -> Result:
