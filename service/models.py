@@ -18,8 +18,8 @@ from service.prefixes import Prefixes
 from service.scheduler import Scheduler
 
 _log = logging.getLogger("nextply")
-# Rows that go through an engine without a way to its thread and back.
-FEW = 2
+# Seconds for which others may wait while the event loop takes a step itself.
+BRIEF = 0.01
 # What the beginnings of games that a model remembers may take.
 _BYTES_OF_PREFIXES = 16 << 20
 
@@ -44,7 +44,7 @@ class Model:
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
         meter = Meter(artifact.manifest.name, artifact.manifest.version)
-        scheduler = Scheduler(engine, max_batch, max_queue, few=FEW, meter=meter)
+        scheduler = Scheduler(engine, max_batch, max_queue, brief=BRIEF, meter=meter)
         gates = Gates(artifact, scheduler) if artifact.manifest.gates else None
         graph = artifact.manifest.sha256[artifact.graph.name]
         prefixes = Prefixes(_BYTES_OF_PREFIXES)

@@ -19,6 +19,10 @@ class Pace:
         self._count = self._count * keep + count
         self._seconds = self._seconds * keep + seconds
 
+    def seconds(self, count: int) -> float:
+        """Give the seconds that so many are likely to take; 1 if nothing was measured yet."""
+        return count * self._seconds / self._count if self._count else 1.0
+
     def milliseconds(self, count: int) -> int:
-        """Give the milliseconds that so many are likely to take, at least 1; a second if nothing was measured yet."""
-        return max(1, math.ceil(1000 * count * self._seconds / self._count)) if self._count else 1000
+        """Give the milliseconds that so many are likely to take, at least 1."""
+        return max(1, math.ceil(1000 * self.seconds(count)))

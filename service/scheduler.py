@@ -105,7 +105,7 @@ class _Job(Generic[Input]):
 
 
 class Scheduler(Generic[Input]):
-    """Continuous batching over one engine, whose steps run on a thread of their own."""
+    """Continuous batching over one engine, whose longer steps run on a thread of their own."""
 
     def __init__(
         self,
@@ -113,14 +113,15 @@ class Scheduler(Generic[Input]):
         max_batch: int,
         max_queue: int,
         thread: ThreadPoolExecutor | None = None,
-        few: int = 0,
+        brief: float = 0.0,
         meter: Meter | None = None,
     ) -> None:
         """Take the engine, the most rows of a tick, the most steps that may wait, and what counts them.
 
-        A tick of ``few`` rows or fewer runs where it is asked for: the way to the thread and back would take longer.
+        A tick that is likely to take no more than ``brief`` seconds runs in the event loop: the way to the thread and
+        back, and the race for the interpreter, would cost more than it gains.
         """
-        self._engine, self._max_batch, self._max_queue, self._few = engine, max_batch, max_queue, few
+        self._engine, self._max_batch, self._max_queue, self._brief = engine, max_batch, max_queue, brief
         self._waiting: deque[_Job[Input]] = deque()
         self._queued = 0
         self._meter = meter or Meter("", "")
@@ -183,7 +184,7 @@ class Scheduler(Generic[Input]):
         while batch := self._next_batch():
             begun = time.perf_counter()
             try:
-                if len(batch) <= self._few:
+                if self._pace.seconds(len(batch)) <= self._brief:
                     self._tick(batch)
                     # A long job must not keep the loop from what else there is to do.
                     await asyncio.sleep(0)

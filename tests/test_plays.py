@@ -59,7 +59,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture
-async def client(settings: Settings, store: Store) -> AsyncIterator[Client]:
+async def client(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    # Every step runs on the engine's thread, where a test can hold it.
+    monkeypatch.setattr("service.models.BRIEF", 0)
     async with serving(settings) as client:
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})

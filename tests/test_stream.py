@@ -40,7 +40,7 @@ def process(artifacts: Path) -> Iterator[Process]:
 @pytest.fixture(autouse=True)
 def engine_on_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every step on the engine's thread, where a test can hold it."""
-    monkeypatch.setattr("service.models.FEW", 0)
+    monkeypatch.setattr("service.models.BRIEF", 0)
 
 
 @pytest.fixture
