@@ -9,8 +9,9 @@ import numpy.typing as npt
 from model.artifact import Artifact
 from service.engine import Engine, Input, Rows
 from service.errors import EngineFailed
+from service.jobs import Outcome
 from service.line import Line
-from service.scheduler import Outcome, Scheduler
+from service.scheduler import Scheduler
 
 # float64 [gates, 3]: the mean of the units' sizes, the share of them that is open, the share that is closed.
 Activity = npt.NDArray[np.float64]

@@ -10,8 +10,9 @@ from model.games import Game, IllegalMove, Position
 from service.distribution import Distribution, Float32
 from service.engine import Input
 from service.errors import BadMove
+from service.jobs import Outcome, Read, Step
 from service.prefixes import DEPTH, Prefixes, Reached
-from service.scheduler import Outcome, Read, Scheduler, Step
+from service.scheduler import Scheduler
 
 
 @dataclass(slots=True)

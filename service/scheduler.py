@@ -8,21 +8,17 @@ The queue is bounded: beyond it a job is refused at once, and told when to come 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-
-import numpy.typing as npt
+from typing import Generic, Protocol, TypeVar
 
 from service.errors import EngineFailed, Overloaded
+from service.jobs import Asked, Input, Job, Outcome, Read, Rows, Step
 from service.metrics import Meter
 from service.pace import Pace
-from service.timing import NETWORK, SCHEDULER, Timing, current_timing
+from service.timing import SCHEDULER, current_timing
 
-Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
-Rows = npt.NDArray[Any]
 
 
 class Steps(Protocol[Input_contra]):
@@ -30,78 +26,6 @@ class Steps(Protocol[Input_contra]):
 
     def step(self, inputs: Sequence[Input_contra], states: Sequence[bytes]) -> tuple[Rows, list[bytes]]:
         """Give a row of output and a new state for every row."""
-
-
-# Makes answers of what their steps are about, one a row, and of the rows that the engine gave for them.
-Read = Callable[[Sequence[Any], Rows], Sequence[Any]]
-
-
-class Step(NamedTuple, Generic[Input]):
-    """One step of a job; ``read`` makes an answer of its output and of what it is ``about``, None wants none.
-
-    Steps of one tick with the same ``read`` are read together, and no answer may depend on the others. The state after
-    a step is given if it ``shows`` it.
-    """
-
-    input: Input
-    read: Read | None = None
-    about: Any = None
-    shows: bool = False
-
-
-class Outcome(NamedTuple):
-    """What a job gave: the answers of the steps that were read and the states of those that show them, in order."""
-
-    answers: list[Any]
-    state: bytes
-    """After the last step."""
-    states: tuple[bytes, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """Jobs that were asked for together, and are answered when the last of them is through."""
-
-    left: int
-    done: asyncio.Future[None]
-    timing: Timing | None
-    computed: float = 0.0
-    """Seconds of the ticks in which it took part."""
-    ticked: float = 0.0
-    """When the last of these ended."""
-
-    def tick(self, begun: float, ended: float, rows: int) -> None:
-        """Take the time of a tick, once for all jobs that were in it."""
-        if self.ticked != ended:
-            self.ticked = ended
-            self.computed += ended - begun
-            if self.timing is not None:
-                self.timing.add(NETWORK, begun, ended, rows)
-
-
-@dataclass(slots=True, eq=False)
-class _Job(Generic[Input]):
-    state: bytes
-    steps: Sequence[Step[Input]]
-    asked: _Asked
-    answers: list[Any] = field(default_factory=list)
-    states: list[bytes] = field(default_factory=list)
-    taken: int = 0
-    failure: Exception | None = None
-
-    @property
-    def step(self) -> Step[Input]:
-        return self.steps[self.taken]
-
-    @property
-    def left(self) -> int:
-        return len(self.steps) - self.taken
-
-    @property
-    def outcome(self) -> Outcome | EngineFailed:
-        if self.failure is not None:
-            return _failure(self.failure)
-        return Outcome(self.answers, self.state, tuple(self.states))
 
 
 class Scheduler(Generic[Input]):
@@ -118,14 +42,15 @@ class Scheduler(Generic[Input]):
     ) -> None:
         """Take the engine, the most rows of a tick, the most steps that may wait, and what counts them.
 
-        A tick that is likely to take no more than ``brief`` seconds runs in the event loop: the way to the thread and
-        back, and the race for the interpreter, would cost more than it gains.
+        A tick that is likely to need the processor for no more than ``brief`` seconds runs in the event loop: the way
+        to the thread and back, and the race for the interpreter, would cost more than it gains.
         """
         self._engine, self._max_batch, self._max_queue, self._brief = engine, max_batch, max_queue, brief
-        self._waiting: deque[_Job[Input]] = deque()
+        self._waiting: deque[Job[Input]] = deque()
         self._queued = 0
         self._meter = meter or Meter("", "")
-        self._pace = Pace()
+        # How long steps take, and what they need of the processor: a thread also waits for the interpreter.
+        self._pace, self._work = Pace(), Pace()
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._ticking: asyncio.Task[None] | None = None
 
@@ -152,8 +77,8 @@ class Scheduler(Generic[Input]):
         if self._queued and self._queued + steps > self._max_queue:
             raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
         begun = time.perf_counter()
-        asked = _Asked(len(lines), asyncio.get_running_loop().create_future(), current_timing())
-        jobs = [_Job(state, steps, asked) for state, steps in lines]
+        asked = Asked(len(lines), asyncio.get_running_loop().create_future(), current_timing())
+        jobs = [Job(state, steps, asked) for state, steps in lines]
         self._waiting += jobs
         self._queued += steps
         self._meter.waiting.value += steps
@@ -168,7 +93,7 @@ class Scheduler(Generic[Input]):
             self._leave(asked, begun, steps)
         return [job.outcome for job in jobs]
 
-    def _leave(self, asked: _Asked, begun: float, steps: int) -> None:
+    def _leave(self, asked: Asked, begun: float, steps: int) -> None:
         """Count how long steps that were asked for waited, and tell it to whom they were for."""
         ended = time.perf_counter()
         self._meter.waited(max(0.0, ended - begun - asked.computed))
@@ -184,7 +109,7 @@ class Scheduler(Generic[Input]):
         while batch := self._next_batch():
             begun = time.perf_counter()
             try:
-                if self._pace.seconds(len(batch)) <= self._brief:
+                if self._work.seconds(len(batch)) <= self._brief:
                     self._tick(batch)
                     # A long job must not keep the loop from what else there is to do.
                     await asyncio.sleep(0)
@@ -198,16 +123,17 @@ class Scheduler(Generic[Input]):
             self._settle(batch, begun)
         self._ticking = None
 
-    def _next_batch(self) -> list[_Job[Input]]:
-        batch: list[_Job[Input]] = []
+    def _next_batch(self) -> list[Job[Input]]:
+        batch: list[Job[Input]] = []
         while self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
             if not job.asked.done.done():
                 batch.append(job)
         return batch
 
-    def _tick(self, batch: list[_Job[Input]]) -> None:
+    def _tick(self, batch: list[Job[Input]]) -> None:
         """Take one step of every job, and read the answers from it."""
+        begun = time.thread_time()
         steps = [job.step for job in batch]
         outputs, states = self._engine.step([step.input for step in steps], [job.state for job in batch])
         readers: dict[Read, list[int]] = {}
@@ -219,8 +145,9 @@ class Scheduler(Generic[Input]):
                 readers.setdefault(step.read, []).append(row)
         for read, rows in readers.items():
             _read(read, [batch[row] for row in rows], outputs if len(rows) == len(batch) else outputs[rows])
+        self._work.add(len(batch), time.thread_time() - begun)
 
-    def _settle(self, batch: list[_Job[Input]], begun: float) -> None:
+    def _settle(self, batch: list[Job[Input]], begun: float) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
         ended = time.perf_counter()
         self._meter.ticked(len(batch), ended - begun)
@@ -240,7 +167,7 @@ class Scheduler(Generic[Input]):
                 asked.done.set_result(None)
 
 
-def _read(read: Read, jobs: list[_Job[Input]], outputs: Rows) -> None:
+def _read(read: Read, jobs: list[Job[Input]], outputs: Rows) -> None:
     """Read the answers of jobs; one that cannot be read is its job's failure, and no other's."""
     try:
         answers = read([job.step.about for job in jobs], outputs)
@@ -253,9 +180,3 @@ def _read(read: Read, jobs: list[_Job[Input]], outputs: Rows) -> None:
     else:
         for job, answer in zip(jobs, answers, strict=True):
             job.answers.append(answer)
-
-
-def _failure(error: Exception) -> EngineFailed:
-    failure = EngineFailed("the engine failed on this batch; nothing was applied, the request can be sent again")
-    failure.__cause__ = error
-    return failure

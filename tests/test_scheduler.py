@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from service.errors import EngineFailed, Overloaded
-from service.scheduler import Outcome, Scheduler, Step
+from service.jobs import Outcome, Step
+from service.scheduler import Scheduler
 
 MAX_QUEUE = 20_000
 
