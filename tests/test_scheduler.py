@@ -132,8 +132,12 @@ def test_a_tick_that_is_likely_to_be_brief_runs_in_the_event_loop_and_lets_other
 
     async def test() -> None:
         scheduler = Scheduler(engine, max_batch=4, max_queue=MAX_QUEUE, brief=brief)
+        engine.free.clear()
         long = asyncio.create_task(scheduler.run(b"", [Step(1, read)] * 50))
         await asyncio.to_thread(engine.begun.acquire)
+        engine.free.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
         assert (await scheduler.run(b"", steps_of(5))).answers == [10]
         assert (await long).answers == [2] * 50
         assert max(map(len, engine.ticks)) == 2
