@@ -118,8 +118,7 @@ class Keeper:
 
     async def touch(self, session: Session, alive: Session) -> None:
         """Keep what a look at a session rebuilt, or, if it was not used for a while, that it was."""
-        rebuilt = session.cache is None or alive.cache is None or session.cache.graph != alive.cache.graph
-        if rebuilt or now() - session.used > self._touched:
+        if _graph(session) != _graph(alive) or now() - session.used > self._touched:
             position, ply = self._recent.take(session) or (None, 0)
             await self.commit(alive, session.revision, position if ply == session.ply else None)
 
@@ -193,6 +192,11 @@ def _asked_store(operation: str, begun: float) -> None:
     timing = current_timing()
     if timing is not None:
         timing.add(STORE, begun, time.perf_counter(), operation)
+
+
+def _graph(session: Session) -> str | None:
+    """Give the graph that made a session's cache, None if it has none."""
+    return None if session.cache is None else session.cache.graph
 
 
 def _after(revision: int | None) -> int:

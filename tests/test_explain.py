@@ -25,7 +25,9 @@ from model.network import Shape
 from model.runtime import with_outputs
 from service import gates
 from service.engine import Engine, Input
+from service.keeper import now
 from service.longest import longest, persistence
+from service.sessions import Forgotten, Limits, MemoryStore, Session
 from service.settings import Settings
 from tests.serving import COLOURS, KASPAROV_TOPALOV, TINY, Client, random_game, serving, write_artifact
 
@@ -541,3 +543,19 @@ async def test_a_graph_that_was_replaced_since_it_was_loaded_is_not_taken_for_it
         (root / "colours" / "1" / "model.onnx").unlink()
         assert (await client.problem("GET", "/sessions/game/explain"))["code"] == "engine_failed"
         assert (await client.ok("POST", "/sessions/game/moves", {"moves": ["blue"]}))["ply"] == 2
+
+
+async def test_a_session_that_lost_its_state_is_not_written_to_be_explained(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = MemoryStore(Limits(state_ttl=1000, session_ttl=10**9, max_states=9, max_sessions=9))
+    monkeypatch.setattr("service.app.open_store", lambda _: store)
+    async with serving(Settings(artifacts=artifacts)) as client:
+        await open_game(client, "colours", COLOURS[:3])
+        assert store.forget(now() + 2000) == Forgotten(states=1)
+        (before,) = store.load_many(["game"])
+        assert (await explained(client))["ply"] == 3
+        (after,) = store.load_many(["game"])
+    assert isinstance(before, Session)
+    assert isinstance(after, Session)
+    assert before.revision == after.revision
