@@ -14,8 +14,8 @@ import zstandard
 
 COMPRESSIONS = (".zst", ".gz", ".zip")
 _CHUNK = 1 << 16
-# A kilobyte of zstandard may unpack to 32 MiB, and is unpacked as a whole.
-_BITE = 1 << 10
+# What is read of zstandard at once is unpacked as a whole, and these few bytes may unpack to 8 MiB.
+_BITE = 1 << 8
 # Beside errors of their own the libraries raise what comes of following a size or an offset that is wrong.
 _DAMAGE = (
     *(EOFError, OSError, OverflowError, RuntimeError, UnicodeDecodeError),
@@ -69,11 +69,19 @@ def _decompressed(file: BufferedReader, ending: str) -> BufferedReader:
         return BufferedReader(gzip.GzipFile(fileobj=file), _CHUNK)
     if ending == ".zip":
         archive = zipfile.ZipFile(file)
-        if len(archive.namelist()) != 1:
-            raise zipfile.BadZipFile(f"it holds {len(archive.namelist())} files, where one is expected")
-        member: Any = archive.open(archive.namelist()[0])
-        return BufferedReader(member, _CHUNK)
+        members = archive.infolist()
+        if len(members) != 1:
+            raise zipfile.BadZipFile(f"it holds {len(members)} files, where one is expected")
+        # zipfile unpacks what it reads of the others as a whole, and 4 KiB of bzip2 may be 80 MiB.
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile("it is compressed otherwise than by deflate")
+        content: Any = archive.open(members[0])
+        return BufferedReader(content, _CHUNK)
     return file
+
+
+LONGEST = 1 << 20
+"""Signs of the text of one game; a file that holds more in one is no record of games, and would fill the memory."""
 
 
 def decode(file: BufferedReader, encoding: str = "utf-8-sig") -> TextIOWrapper:

@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 from io import BufferedReader
-from typing import Any
+from typing import IO, Any
 
-from model.games.records.files import decode
+from model.games.records.files import LONGEST, decode
 from model.games.records.record import BadRecord, Record
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -15,12 +15,24 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 def read_json_lines(file: BufferedReader) -> Iterator[Record]:
     """Give one record a line; empty lines do not count."""
     with decode(file) as lines:
-        for number, line in enumerate(filter(str.strip, lines), start=1):
+        for number, line in enumerate(_lines_of(lines), start=1):
             try:
+                if len(line) > LONGEST:
+                    raise BadRecord("it is longer than any game")
                 record = _from_json(number, json.loads(line))
             except (ValueError, RecursionError) as error:
                 record = Record(number, [], problem=str(error))
             yield record
+
+
+def _lines_of(file: IO[str]) -> Iterator[str]:
+    """Give the lines that are not empty; of one that is too long, its beginning."""
+    while line := file.readline(LONGEST + 1):
+        part = line
+        while len(part) > LONGEST and not part.endswith("\n"):
+            part = file.readline(LONGEST + 1)
+        if line.strip():
+            yield line
 
 
 def _from_json(number: int, value: Any) -> Record:

@@ -6,7 +6,7 @@ from datetime import date
 from io import BufferedReader
 from typing import IO, Any
 
-from model.games.records.files import decode
+from model.games.records.files import LONGEST, decode
 from model.games.records.record import BadRecord, Record
 
 # A value may hold quotes that nobody escaped, and a line more than one tag. Without a bound on its length a line of
@@ -23,8 +23,6 @@ _RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
 _DATE = re.compile(r"(\d{4})(?:[-./、年 ]?(\d\d?)(?:[-./、月 ]?(\d\d?))?)?(?!.*\?)")
 _XIANGQI_START = "rnbakabnr/9/1c5c1/p1p1p1p1p/9/9/P1P1P1P1P/1C5C1/9/RNBAKABNR w"
 _CHINESE = ("utf-8", "big5", "gb18030")
-# Signs of the movetext of one game; a file that holds more in one is no record of games, and would fill the memory.
-_LONGEST = 1 << 20
 
 
 def read_pgn(file: BufferedReader) -> Iterator[Record]:
@@ -47,7 +45,7 @@ def _split_games(lines: IO[str]) -> Iterator[tuple[dict[str, str], str]]:
     and not the rest of the file.
     """
     tags, text, blank, numbered, ended = dict[str, str](), "", False, False, False
-    while line := lines.readline(_LONGEST):
+    while line := lines.readline(LONGEST):
         if not line.strip():
             blank = True
         elif not line.startswith("%") and (text or not line.lstrip().startswith(";")):
@@ -60,7 +58,7 @@ def _split_games(lines: IO[str]) -> Iterator[tuple[dict[str, str], str]]:
             if found is not None:
                 tags |= found
             else:
-                text += line if len(text) < _LONGEST else ""
+                text += line if len(text) < LONGEST else ""
                 numbered, ended = numbered or first, line.rstrip().endswith(_RESULTS)
             blank = False
     if tags or text:
@@ -76,7 +74,7 @@ def _from_pgn(number: int, tags: dict[str, str], text: str) -> Record:
     try:
         if not _begins_as_usual(tags):
             raise BadRecord("it does not begin from the usual starting position")
-        if len(text) >= _LONGEST:
+        if len(text) >= LONGEST:
             raise BadRecord("it is longer than any game")
         moves, clocks, result = _read_movetext(text)
     except BadRecord as problem:
