@@ -93,7 +93,7 @@ class Desk:
     def choose(self, model: str) -> None:
         """Choose a model and wait for its game."""
         self.page.select_option("#model", model)
-        expect(self.page.locator("#move-list li")).to_have_count(0)
+        expect(self.page.locator("#candidates:not([inert])")).to_be_attached()
 
     # What a person sees
 

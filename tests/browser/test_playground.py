@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("playwright", reason="no browser is tested: pip install playwright")
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import TimeoutError as Timeout
 
 from model.games import load_game
 from service.settings import Settings
@@ -305,6 +306,23 @@ def test_other_models_are_played_by_mouse(desk: Desk, http: httpx.Client, model:
     expect(desk.page.locator("#candidates li:visible .name")).to_have_text(
         names(predicted(http, game[:-1], model=model))
     )
+
+
+def test_a_move_of_the_old_game_is_not_taken_for_one_of_the_new(desk: Desk):
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    desk.page.route("**/sessions", hold, times=1)
+    desk.page.select_option("#model", "rock_paper_scissors/1")
+    old = desk.page.locator("#candidates button").first
+    with pytest.raises(Timeout):
+        old.click(timeout=500)
+    held[0].continue_()
+    old.click()
+    expect(desk.page.locator("#move-list button")).to_have_count(1)
+    assert "-" in desk.moves()[0]
 
 
 def click(page: Page, model: str, move: str) -> None:

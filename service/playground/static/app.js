@@ -100,13 +100,23 @@ function settle() {
   });
 }
 
+let beginning = 0;
+
+/** Offer no moves while games begin: those that are shown belong to the one before. @param {1 | -1} more */
+function begins(more) {
+  beginning += more;
+  for (const id of ["board", "candidates"]) byId(id).inert = beginning > 0;
+}
+
 /** @param {Model} model @param {import("./game.js").Context} [context] @param {string[]} [moves] @param {string} [title] */
 async function begin(model, context = {}, moves = [], title = "New game") {
   live.stop();
+  begins(1);
   const begun = await attempt(async () => {
     await game.begin(model, context, moves, title);
     byId("status").textContent = moves.length ? `${summary(game.line.surprisal)}.` : "";
   });
+  begins(-1);
   showModel();
   return begun;
 }
