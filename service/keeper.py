@@ -97,7 +97,7 @@ class Keeper:
     async def commit_all(self, commits: Sequence[Commit], positions: Sequence[Position | None]) -> Sequence[bool]:
         """Do with many sessions, and where they stand, what ``commit`` does with one."""
         used = now()
-        fresh = [Commit(one.session.stamped(_after(one.expected), used), one.expected) for one in commits]
+        fresh = [self._stamped(commit, used) for commit in commits]
         begun = time.perf_counter()
         try:
             kept = await self._commit.all(fresh)
@@ -105,8 +105,12 @@ class Keeper:
             _asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
             if was_kept:
-                self._recent.keep(commit.session, position)
+                self._recent.keep(commit.session, position, commit.own + 1)
         return kept
+
+    def _stamped(self, commit: Commit, used: int) -> Commit:
+        session, expected, _ = commit
+        return Commit(session.stamped(_after(expected), used), expected, self._recent.own(session.id, expected))
 
     async def add(self, session: Session, position: Position) -> None:
         """Keep a session that is new, and stands at a position; SessionExists if its id is in use."""

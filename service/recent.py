@@ -6,9 +6,16 @@ of use when another process has played on.
 
 from collections import OrderedDict
 from dataclasses import replace
+from typing import NamedTuple
 
 from model.games import Position
 from service.sessions import Found, Session
+
+
+class _Kept(NamedTuple):
+    session: Session
+    position: Position | None
+    own: int
 
 
 class Recent:
@@ -17,25 +24,25 @@ class Recent:
     def __init__(self, limit: int) -> None:
         """Begin empty."""
         self._limit = limit
-        self._kept: OrderedDict[str, tuple[Session, Position | None]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def session(self, id_: str) -> Session | None:
         """Give a session as it was remembered last."""
         kept = self._kept.get(id_)
-        return None if kept is None else kept[0]
+        return None if kept is None else kept.session
 
     def position(self, session: Session) -> tuple[Position, int] | None:
         """Give a position on the way to where a session stands, not to be played on, and its ply."""
-        kept, position = self._kept.get(session.id, (None, None))
-        if kept is None or position is None or not _leads_to(kept, session):
+        kept = self._kept.get(session.id)
+        if kept is None or kept.position is None or not _leads_to(kept.session, session):
             return None
-        return position, kept.ply
+        return kept.position, kept.session.ply
 
     def take(self, session: Session) -> tuple[Position, int] | None:
         """Give a position on the way to where a session stands, to be played on: it is not remembered any more."""
         found = self.position(session)
         if found is not None:
-            self._kept[session.id] = self._kept[session.id][0], None
+            self._kept[session.id] = self._kept[session.id]._replace(position=None)
         return found
 
     def ahead(self, found: Found) -> Found:
@@ -47,9 +54,14 @@ class Recent:
             return found
         return replace(found, cache=kept.cache)
 
-    def keep(self, session: Session, position: Position | None) -> None:
-        """Remember a session as the store has it, and where it stands."""
-        self._kept[session.id] = session, position
+    def own(self, id_: str, revision: int | None) -> int:
+        """Say how many changes in a row were made here, up to a session's revision."""
+        kept = self._kept.get(id_)
+        return 0 if kept is None or kept.session.revision != revision else kept.own
+
+    def keep(self, session: Session, position: Position | None, own: int = 0) -> None:
+        """Remember a session as the store has it, where it stands, and how many changes in a row were made here."""
+        self._kept[session.id] = _Kept(session, position, own)
         self._kept.move_to_end(session.id)
         if len(self._kept) > self._limit:
             self._kept.popitem(last=False)

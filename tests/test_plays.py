@@ -19,17 +19,19 @@ pytestmark = pytest.mark.anyio
 
 
 class Store(MemoryStore):
-    """A store in memory that notes how many sessions are kept at a time, and fails while it is broken."""
+    """A store in memory that notes how many sessions are kept at a time, and whose, and fails while it is broken."""
 
     def __init__(self) -> None:
         super().__init__(Limits(1_000_000, 1_000_000, 1000, 1000))
         self.kept: list[int] = []
+        self.own: list[int] = []
         self.broken = False
 
     def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
         if self.broken:
             raise OSError("out of order")
         self.kept.append(len(commits))
+        self.own += [commit.own for commit in commits]
         return super().commit_many(commits)
 
 
@@ -134,6 +136,14 @@ async def test_what_another_process_kept_meanwhile_is_played_on(settings: Settin
         problem = await play(one, 0, "white", ply=5)
         assert (problem["code"], problem["ply"]) == ("ply_conflict", 8)
         assert await moves_of(other, 0) == [*COLOURS, "red", "red", "red"]
+
+
+async def test_the_store_is_told_for_how_long_no_other_process_played_in_a_session(settings: Settings, store: Store):
+    async with serving(settings) as one, serving(settings) as other:
+        await one.ok("POST", "/sessions", {"session": "s0", "model": "colours"})
+        for client in (one, one, one, other, one, one):
+            await play(client, 0, "red")
+    assert store.own == [0, 1, 2, 3, 0, 0, 1]
 
 
 async def test_a_position_that_another_process_left_behind_leads_to_where_the_game_is_now(settings, store):

@@ -41,10 +41,6 @@ __all__ = [
 ]
 
 
-# Plies by which the state in LMDB may be behind. Several processes would load each other's sessions all the time.
-_LAG_ALONE = 3
-
-
 def open_store(settings: Settings) -> SessionStore:
     """Open the store that the settings name; StoreError says why it cannot be."""
     limits = Limits(
@@ -56,8 +52,7 @@ def open_store(settings: Settings) -> SessionStore:
     if settings.store == "memory":
         return MemoryStore(limits)
     if settings.store == "lmdb":
-        lag = _LAG_ALONE if settings.workers == 1 else 0
-        return LmdbStore(settings.data_dir, settings.store_gib, settings.fsync, limits, lag)
+        return LmdbStore(settings.data_dir, settings.store_gib, settings.fsync, limits)
     # The client is only loaded where it is used.
     from service.sessions.valkey import ValkeyStore
 

@@ -29,6 +29,8 @@ _AT_ONCE = 512
 # What divides a tenant from the name of a session, and the byte that comes next: behind all that is the tenant's.
 _BETWEEN = BETWEEN.encode()
 _BEHIND = bytes([_BETWEEN[0] + 1])
+# Plies by which the cache of a session may be behind its log, once so many changes in a row were this process's own.
+_LAG, _OWN = 3, 4
 # Bytes of the longest key that LMDB takes.
 _LONGEST = 511
 
@@ -40,16 +42,15 @@ class LmdbStore:
     a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
 
     A move writes as few pages as can be, since these are what a durable move costs: its log, every few seconds its
-    place in an index, and its cache only if what is there is more than ``lag`` plies behind: whoever loads it then
-    computes these anew, which costs less than to write it with each move, as long as it is not loaded at each.
+    place in an index, and, of a session in which no other process plays, its cache every fourth time: whoever loads it
+    in between computes up to three plies anew, which costs less than to write it with each, as long as that is seldom.
     """
 
     near = True
 
-    def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits, lag: int = 0) -> None:
+    def __init__(self, folder: Path, gib: int, fsync: bool, limits: Limits) -> None:
         """Open or make the store; StoreError if the folder cannot be used."""
-        self._limits, self._lag = limits, lag
-        self._fsync, self.quick = fsync, not fsync
+        self._limits, self._fsync, self.quick = limits, fsync, not fsync
         file = str(folder / "sessions.lmdb")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,18 +112,13 @@ class LmdbStore:
         transaction.put(key, log, db=self._logs)
         if cache is None:
             transaction.delete(key, db=self._caches)
-        elif head is None or not self._may_stay(head, cache, log):
+        elif head is None or not (commit.own >= _OWN and _may_stay(head, cache, log)):
             transaction.put(key, cache.pack(log), db=self._caches)
         place = place_of(log, key)
         if (head is None) != (cache is None) or len(stored) <= MARK or place_of(stored, key) != place:
             self._unlist(transaction, key, stored)
             transaction.put(place, b"", db=self._cold if cache is None else self._warm)
         return True
-
-    def _may_stay(self, head: bytes, cache: Cache, log: bytes) -> bool:
-        """Say whether the cache that is there, whose record begins so, is near enough to a newer one."""
-        ahead = cache.ahead(head, log) if self._lag else None
-        return ahead is not None and ahead <= self._lag
 
     def _unlist(self, transaction: lmdb.Transaction, key: bytes, stored: bytes) -> None:
         """Take an id out of the index in which it stands."""
@@ -231,6 +227,12 @@ class LmdbStore:
 def _read(id_: str, log: bytes | None, cache: bytes | None) -> Found:
     gone = log is not None and len(log) == MARK
     return read(id_, None if gone else log, cache, gone=gone)
+
+
+def _may_stay(head: bytes, cache: Cache, log: bytes) -> bool:
+    """Say whether the cache that is there, whose record begins so, is near enough to a newer one."""
+    ahead = cache.ahead(head, log)
+    return ahead is not None and ahead <= _LAG
 
 
 def _own(cursor: Any, prefix: bytes, there: bool) -> bool:

@@ -104,6 +104,8 @@ class Commit(NamedTuple):
 
     session: Session
     expected: int | None
+    own: int = 0
+    """How many changes of it this process made up to then, with none by another in between."""
 
 
 @dataclass(frozen=True, slots=True)
