@@ -10,16 +10,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from model.artifact import Artifact
 from model.games import Chess, TokenGame
 from scripts.benchmarks import __main__ as benchmarks
-from scripts.benchmarks import bulk, figures, game_length, load, plots, pump, service_times, setting, tables, wrk
+from scripts.benchmarks import asgi, bulk, figures, game_length, load, plots, pump, service_times, setting, tables, wrk
 from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.promises import PROMISES, promises
 from scripts.benchmarks.servers import BenchmarkError, Server
 from scripts.pages import fill
 from scripts.peers import by_hand, triton_server
+from service import schemas
 from service.engine import Engine, Input
 from tests.serving import COLOURS
 
@@ -331,6 +333,27 @@ def test_streams_and_long_games_are_measured(tmp_path: Path, artifacts: Path):
     runs = game_length.measure(setting.Setting(work=tmp_path, models={"chess": artifacts}, **usual), plies=[10])
     assert {run["way"] for run in runs} == {game_length.SESSION, game_length.RESENT, game_length.GROWING}
     assert all(run["answers"] > 0 and 0 < run["p50"] < 1 for run in runs)
+
+
+def test_asgi_servers_are_measured_on_an_answer_like_a_move_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def exchanged(url: str, requests: list[bytes], connections: int, *_: Any, again: bool) -> wrk.Measured:
+        assert again
+        head, _, content = pump.exchange(url, requests[0]).partition(b"\r\n\r\n")
+        assert b"server-timing: queue" in head
+        TypeAdapter(schemas.MovesAnswer).validate_json(content)
+        return wrk.Measured(requests=10, requests_per_second=100.0 * connections, p50=0.002, p99=0.009)
+
+    monkeypatch.setattr(wrk, "run", exchanged)
+    home = tmp_path / "asgi"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (home / "bin" / "python").chmod(0o755)
+    (home / "installed").touch()
+    monkeypatch.setattr(asgi, "ASGI_SERVERS", ["uvicorn"])
+    runs = asgi.measure(setting.Setting(work=tmp_path / "work", models={}, rounds=1, peers=tmp_path))
+    assert [(run["server"], run["connections"]) for run in runs] == [("uvicorn", 1), ("uvicorn", 64)]
+    assert "| uvicorn | 64 | 6,400 | 2.00 | 9.00 |" in tables.asgi(runs)
+    assert asgi.measure(setting.Setting(work=tmp_path, models={})) == []
 
 
 @pytest.fixture

@@ -17,7 +17,18 @@ from typing import Any
 
 from model.artifact import ArtifactError
 from scripts.arguments import count, number
-from scripts.benchmarks import bulk, engine, footprint, game_length, one_client, plots, service_times, single_moves, wrk
+from scripts.benchmarks import (
+    asgi,
+    bulk,
+    engine,
+    footprint,
+    game_length,
+    one_client,
+    plots,
+    service_times,
+    single_moves,
+    wrk,
+)
 from scripts.benchmarks.figures import Run, values
 from scripts.benchmarks.promises import promises
 from scripts.benchmarks.servers import BenchmarkError
@@ -28,6 +39,7 @@ from scripts.peers.triton_server import PeerError, install
 
 PARTS: Mapping[str, Callable[[Setting], list[Run]]] = {
     "engine": engine.measure,
+    "asgi": asgi.measure,
     "http": single_moves.measure,
     "client": one_client.measure,
     "steps": bulk.measure_steps,
@@ -50,7 +62,8 @@ def machine() -> dict[str, Any]:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     packages = {name: version(name) for name in ("onnxruntime", "fastapi", "uvicorn", "lmdb")}
-    return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "versions": packages}
+    versions = {"python": f"{platform.python_version()} {' '.join(platform.python_build())}"} | packages
+    return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "versions": versions}
 
 
 def write(results: Mapping[str, Any], out: Path, page: Path | None) -> None:

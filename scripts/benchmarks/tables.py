@@ -150,6 +150,18 @@ def game_length(runs: Sequence[Run]) -> str:
     return "Milliseconds of the service's processor · of one answer\n\n" + table(head, rows)
 
 
+def asgi(runs: Sequence[Run]) -> str:
+    """Write what ASGI servers take for an answer that is ready."""
+    rows = []
+    for server, connections in dict.fromkeys((run["server"], run["connections"]) for run in runs):
+        at = {"server": server, "connections": connections}
+        rate, p50, p99 = (middle(runs, name, **at) for name in ("requests_per_second", "p50", "p99"))
+        cpu = middle(runs, "cpu", **at)
+        cells = [str(connections), number(rate), milliseconds(p50, 2), milliseconds(p99, 2)]
+        rows.append([server, *cells, number(None if cpu is None else 1e6 * cpu)])
+    return table(["server", "connections", "requests/s", "p50, ms", "p99, ms", "CPU of a request, µs"], rows)
+
+
 def starts(runs: Sequence[Run]) -> str:
     """Write the seconds until a server is ready, and its memory then."""
     rows = []
@@ -188,6 +200,7 @@ def one_client(runs: Sequence[Run]) -> str:
 
 TABLES: Mapping[str, tuple[str, Callable[[Sequence[Run]], str]]] = {
     "engine": ("engine", engine),
+    "asgi": ("asgi", asgi),
     "http": ("http", single_moves),
     "against": ("http", against),
     "batches": ("http", batches),
