@@ -430,8 +430,10 @@ def test_the_triton_backend_keeps_each_sequence_apart(monkeypatch: pytest.Monkey
 
 def test_triton_is_told_which_model_where_and_how_often(tmp_path: Path, colours: Artifact):
     site = tmp_path / "triton" / "lib" / "python3.11" / "site-packages"
-    site.mkdir(parents=True)
-    (tmp_path / "triton" / "installed").touch()
+    backends = site / "pytriton" / "tritonserver" / "backends" / "python"
+    backends.mkdir(parents=True)
+    for made in (tmp_path / "triton" / "installed", backends / "triton_python_backend_stub"):
+        made.touch()
     words, environment = triton_server.command(tmp_path, colours.folder, tmp_path / "repository", instances=2)
     config = (tmp_path / "repository" / "step" / "config.pbtxt").read_text()
     assert "count: 2" in config

@@ -35,7 +35,8 @@ from scripts.benchmarks.servers import BenchmarkError
 from scripts.benchmarks.setting import CHESS, TOKENS, Setting, place_models
 from scripts.benchmarks.tables import TABLES
 from scripts.pages import fill, rounded
-from scripts.peers.triton_server import PeerError, install
+from scripts.peers.environment import PeerError
+from scripts.peers.triton_server import install
 
 PARTS: Mapping[str, Callable[[Setting], list[Run]]] = {
     "engine": engine.measure,

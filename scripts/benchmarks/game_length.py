@@ -42,7 +42,8 @@ def measure(setting: Setting, plies: Sequence[int] = PLIES) -> list[Run]:
                 nextply("nextply", setting.models[model], model, folder) as server,
             ):
                 target = Target(server.url, game, model)
-                for ply, way in tqdm(kinds, f"plies: {model}", leave=False):
+                # What comes later in a round meets a fuller store: every other round goes the other way.
+                for ply, way in tqdm(kinds[:: -1 if number % 2 else 1], f"plies: {model}", leave=False):
                     requests = _requests(target, ply, way, setting.seconds)
                     label = {"model": model, "ply": ply, "way": way, "round": number}
                     runs.append(label | _one_by_one(server, requests, setting.seconds))

@@ -1,17 +1,17 @@
 """Reads a model's folder and gives the command that serves its step graph with NVIDIA's Triton Inference Server.
 
-Triton's binary ships in the PyPI package nvidia-pytriton. It gets a virtual environment of its own, which is made on
-first use and kept. A client starts a sequence with the flag ``sequence_start`` and steps it by its number; see
-``request``.
+Triton's binary ships in the PyPI package nvidia-pytriton, for which there is a virtual environment. A client starts a
+sequence with the flag ``sequence_start`` and steps it by its number; see ``request``.
 """
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from string import Template
+
+from scripts.peers.environment import PeerError, environment
 
 READY = "/v2/models/step/ready"
 STEP = "/v2/models/step/infer"
@@ -22,40 +22,31 @@ _PACKAGES = ("nvidia-pytriton", "onnxruntime", "numpy")
 _HTTP_THREADS = 4
 
 
-class PeerError(Exception):
-    """A peer that cannot be installed or started; the message says why."""
-
-
 def install(home: Path) -> Path:
-    """Make Triton's virtual environment in ``home`` unless it is there; give the environment. PeerError if it fails."""
-    environment = home / "triton"
-    done = environment / "installed"
-    if not done.exists():
-        try:
-            subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-            subprocess.run([environment / "bin" / "pip", "install", "--quiet", *_PACKAGES], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise PeerError(f"Triton cannot be installed: {error}; --without-peers leaves it out") from None
-        _place_backend(environment)
-        done.touch()
-    return environment
+    """Give the virtual environment of Triton in ``home``; PeerError if it cannot be made."""
+    folder = environment(home / "triton", _PACKAGES)
+    _place_backend(folder)
+    return folder
 
 
-def _server(environment: Path) -> tuple[Path, Path]:
+def _server(folder: Path) -> tuple[Path, Path]:
     """Give where packages are installed, and in it the folder of Triton."""
-    site = next((environment / "lib").glob("python*")) / "site-packages"
+    site = next((folder / "lib").glob("python*")) / "site-packages"
     return site, site / "pytriton" / "tritonserver"
 
 
-def _place_backend(environment: Path) -> None:
+def _place_backend(folder: Path) -> None:
     """Put the python backend for this Python where Triton looks for it, and let it be run."""
-    _, server = _server(environment)
+    _, server = _server(folder)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    placed = server / "backends" / "python" / stub.name
+    if placed.exists():
+        return
     if not stub.exists():
         raise PeerError(f"nvidia-pytriton has no python backend for Python {version}; --without-peers leaves it out")
-    placed = shutil.copy2(stub, server / "backends" / "python")
-    for program in (server / "bin" / "tritonserver", Path(placed)):
+    shutil.copy2(stub, placed)
+    for program in (server / "bin" / "tritonserver", placed):
         program.chmod(0o755)
 
 
@@ -65,8 +56,8 @@ def command(home: Path, artifact: Path, folder: Path, instances: int) -> tuple[l
     ``folder`` takes its model repository, ``instances`` is how many processes step sequences: one answers a single
     client sooner, two answer more of them. PeerError if it cannot be installed.
     """
-    environment = install(home)
-    site, server = _server(environment)
+    folder_of_triton = install(home)
+    site, server = _server(folder_of_triton)
     shutil.copytree(_MODEL, folder / "step", dirs_exist_ok=True)
     template = Template((_MODEL / "config.pbtxt.template").read_text())
     (folder / "step" / "config.pbtxt").write_text(template.substitute(instances=instances))
@@ -82,7 +73,7 @@ def command(home: Path, artifact: Path, folder: Path, instances: int) -> tuple[l
         "exit-timeout-secs": 1,
     }
     words = [str(server / "bin" / "tritonserver"), *(f"--{name}={value}" for name, value in flags.items())]
-    path = f"{environment / 'bin'}:{os.environ['PATH']}"
+    path = f"{folder_of_triton / 'bin'}:{os.environ['PATH']}"
     return words, {"PATH": path, "PEER_SITE": str(site), "STEP_ARTIFACT": str(artifact.resolve())}
 
 
