@@ -34,7 +34,7 @@ $(VENV)/kserve.stamp:
 	$(VENV)/kserve/bin/pip install --quiet kserve==0.21.0
 	touch $@
 
-conformance: $(VENV)/dev.stamp $(VENV)/kserve.stamp ## hold the service to OpenAPI and /v2, with fuzzers, for half an hour
+conformance: $(VENV)/dev.stamp $(VENV)/kserve.stamp ## hold the service to OpenAPI and /v2, with fuzzers, for ten minutes
 	KSERVE_PYTHON=$(abspath $(VENV)/kserve/bin/python) $(BIN)/python -m pytest --full --hypothesis-profile=long -s \
 		--timeout=0 tests/test_conformance.py tests/test_fuzz.py tests/test_oip.py tests/test_kserve_client.py $(ARGS)
 
