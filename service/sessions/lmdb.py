@@ -150,7 +150,7 @@ class LmdbStore:
         with self._env.begin(db=self._logs) as transaction:
             cursor = transaction.cursor()
             start = begin if after is None else f"{prefix}{after}\0".encode()[:_LONGEST]
-            more = _own(cursor, begin, cursor.set_range(start) if start else cursor.first())
+            more = _of_tenant(cursor, begin, cursor.set_range(start) if start else cursor.first())
             for _ in range(count + _AT_ONCE):
                 if not more or len(sessions) == count:
                     break
@@ -158,7 +158,7 @@ class LmdbStore:
                 session = _read(last, bytes(cursor.value()), None)
                 if isinstance(session, Session):
                     sessions.append(session)
-                more = _own(cursor, begin, cursor.next())
+                more = _of_tenant(cursor, begin, cursor.next())
         return Page(sessions, last.removeprefix(prefix) if more else None)
 
     def forget(self, now: int) -> Forgotten:
@@ -235,7 +235,7 @@ def _may_stay(head: bytes, cache: Cache, log: bytes) -> bool:
     return ahead is not None and ahead <= _LAG
 
 
-def _own(cursor: Any, prefix: bytes, there: bool) -> bool:
+def _of_tenant(cursor: Any, prefix: bytes, there: bool) -> bool:
     """Go on to the next id of a tenant, past all of others; say whether there is one."""
     while there:
         key = bytes(cursor.key())
