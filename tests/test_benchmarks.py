@@ -433,7 +433,7 @@ def test_triton_is_told_which_model_where_and_how_often(tmp_path: Path, colours:
     backends = site / "pytriton" / "tritonserver" / "backends" / "python"
     backends.mkdir(parents=True)
     for made in (tmp_path / "triton" / "installed", backends / "triton_python_backend_stub"):
-        made.touch()
+        made.touch(mode=0o755)
     words, environment = triton_server.command(tmp_path, colours.folder, tmp_path / "repository", instances=2)
     config = (tmp_path / "repository" / "step" / "config.pbtxt").read_text()
     assert "count: 2" in config

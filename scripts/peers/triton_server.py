@@ -41,7 +41,8 @@ def _place_backend(folder: Path) -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
     placed = server / "backends" / "python" / stub.name
-    if placed.exists():
+    # Made executable last of all, so one that is was placed to the end.
+    if os.access(placed, os.X_OK):
         return
     if not stub.exists():
         raise PeerError(f"nvidia-pytriton has no python backend for Python {version}; --without-peers leaves it out")

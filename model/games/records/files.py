@@ -13,6 +13,8 @@ from typing import Any
 import zstandard
 
 COMPRESSIONS = (".zst", ".gz", ".zip")
+LONGEST = 1 << 20
+"""Signs of the text of one game; a file that holds more in one is no record of games, and would fill the memory."""
 _CHUNK = 1 << 16
 # What is read of zstandard at once is unpacked as a whole, and these few bytes may unpack to 8 MiB.
 _BITE = 1 << 8
@@ -78,10 +80,6 @@ def _decompressed(file: BufferedReader, ending: str) -> BufferedReader:
         content: Any = archive.open(members[0])
         return BufferedReader(content, _CHUNK)
     return file
-
-
-LONGEST = 1 << 20
-"""Signs of the text of one game; a file that holds more in one is no record of games, and would fill the memory."""
 
 
 def decode(file: BufferedReader, encoding: str = "utf-8-sig") -> TextIOWrapper:
