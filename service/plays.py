@@ -6,13 +6,14 @@ nothing is decided here that is not decided there.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service import answers, schemas
 from service.deadline import Block, within_deadline
 from service.errors import BadMove, DeadlinePassed, EngineFailed, Problem
+from service.gathering import Gathering
 from service.keeper import Keeper
 from service.line import Line
 from service.lines import Lines
@@ -22,20 +23,47 @@ from service.sessions import Commit, Found, Session
 from service.settings import Settings
 from service.timing import Timing, current_timing, share_timing
 
+# Full ticks of the network that one batch may fill.
+_TICKS = 4
 
-def _future() -> "asyncio.Future[schemas.MovesAnswer | None]":
+
+def _future() -> "asyncio.Future[None]":
     return asyncio.get_running_loop().create_future()
 
 
 @dataclass(slots=True, eq=False)
+class _Asked:
+    """Moves that a request asks for and waits for until the deadline; it is done when the last has its answer."""
+
+    left: int
+    waiting: Block
+    done: "asyncio.Future[None]" = field(default_factory=_future)
+    timing: Timing | None = field(default_factory=current_timing)
+
+
+@dataclass(slots=True, eq=False)
 class _Play:
-    """One move that somebody asked for and waits for until the deadline."""
+    """One move; its answer is None if it is not plain."""
 
     session: str
     request: MovesRequest
-    waiting: Block
-    answer: "asyncio.Future[schemas.MovesAnswer | None]" = field(default_factory=_future)
-    timing: Timing | None = field(default_factory=current_timing)
+    asked: _Asked
+    answer: schemas.MovesAnswer | BaseException | None = None
+    answered: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it was answered, or nobody waits for it any more."""
+        return self.answered or self.asked.done.done()
+
+    def settle(self, answer: schemas.MovesAnswer | BaseException | None) -> None:
+        """Answer it, if it is not over."""
+        if self.over:
+            return
+        self.answer, self.answered = answer, True
+        self.asked.left -= 1
+        if not self.asked.left:
+            self.asked.done.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,24 +77,23 @@ class _Taken:
 
 
 class Plays:
-    """Plays moves of many sessions together."""
+    """Plays moves of many sessions together; those of one model wait for those of no other."""
 
     def __init__(self, lines: Lines, keeper: Keeper, settings: Settings) -> None:
         """Take the parts, which belong to the caller."""
         self._lines, self._keeper, self._longest = lines, keeper, settings.max_moves
-        self._asked: list[_Play] = []
-        self._running: set[asyncio.Task[None]] = set()
+        most = _TICKS * settings.max_batch
+        self._lane = ""
+        self._lanes: defaultdict[str, Gathering[_Play]] = defaultdict(lambda: Gathering(self._play, most))
 
     async def play(self, session: str, request: MovesRequest) -> schemas.MovesAnswer | None:
-        """Play a move with those that others ask for in the same turn of the event loop; None if it is not plain."""
+        """Play a move with those that others ask for at the same time; None if it is not plain."""
         if len(request.moves) != 1:
             return None
         with within_deadline() as waiting:
-            play = _Play(session, request, waiting)
-            if not self._asked:
-                asyncio.get_running_loop().call_soon(self._begin_asked)
-            self._asked.append(play)
-            return await play.answer
+            play = _Play(session, request, _Asked(1, waiting))
+            await self._wait_for([play], play.asked)
+        return _raised(play.answer)
 
     async def play_all(self, asked: Sequence[tuple[str, MovesRequest]]) -> list[schemas.MovesAnswer | Problem | None]:
         """Play moves of many sessions; give the answer of each, or its problem, or None if it is not plain.
@@ -76,42 +103,39 @@ class Plays:
         times = Counter(session for session, _ in asked)
         single = [number for number, one in enumerate(asked) if times[one[0]] == 1 == len(one[1].moves)]
         given: list[schemas.MovesAnswer | Problem | None] = [None] * len(asked)
+        if not single:
+            return given
         try:
             with within_deadline() as waiting:
-                plays = [_Play(*asked[number], waiting) for number in single]
-                self._begin(plays)
-                found = await asyncio.gather(*(play.answer for play in plays), return_exceptions=True)
+                together = _Asked(len(single), waiting)
+                plays = [_Play(*asked[number], together) for number in single]
+                await self._wait_for(plays, together)
         except DeadlinePassed as late:
-            found = [late] * len(single)
-        for number, answer in zip(single, found, strict=True):
-            given[number] = expected(answer)
+            for number in single:
+                given[number] = late
+        else:
+            for number, play in zip(single, plays, strict=True):
+                given[number] = expected(play.answer)
         return given
 
-    def _begin_asked(self) -> None:
-        plays, self._asked = self._asked, []
-        self._begin(plays)
-
-    def _begin(self, plays: Iterable[_Play]) -> None:
-        begun = []
+    async def _wait_for(self, plays: Iterable[_Play], asked: _Asked) -> None:
         for play in plays:
-            if play.answer.done():
-                continue
-            if self._keeper.take_at_once(play.session):
-                begun.append(play)
-            else:
-                play.answer.set_result(None)
-        if begun:
-            task = asyncio.create_task(self._play(begun))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            # A session that is not remembered is likely to be of the model that was played last.
+            self._lane = self._keeper.graph(play.session) or self._lane
+            self._lanes[self._lane].add(play)
+        await asked.done
 
-    async def _play(self, plays: Sequence[_Play]) -> None:
-        """Load the sessions, whose turns were taken, and play what is plain, the moves of a model together."""
-        share_timing(play.timing for play in plays)
+    async def _play(self, asked: Sequence[_Play]) -> None:
+        """Load the sessions of moves whose turn it is, and play what is plain, the moves of a model together."""
+        plays = [play for play in asked if self._may_begin(play)]
+        if not plays:
+            return
+        share_timing({play.asked.timing for play in plays})
         batches: dict[str, list[_Taken]] = {}
         try:
             sessions = await self._keeper.load_all([play.session for play in plays])
-        except Problem:
+        except Exception:
+            # On the ordinary way each is told what is wrong.
             sessions = [None for _ in plays]
         for play, session in zip(plays, sessions, strict=True):
             try:
@@ -123,12 +147,21 @@ class Plays:
                 self._dismiss(play, None)
             else:
                 batches.setdefault(taken.model.graph, []).append(taken)
-        runs = [self._play_batch(batch[0].model, batch) for batch in batches.values()]
-        await (runs[0] if len(runs) == 1 else asyncio.gather(*runs))
+        for batch in batches.values():
+            await self._play_batch(batch[0].model, batch)
+
+    def _may_begin(self, play: _Play) -> bool:
+        """Take the turn of a move's session, if anybody waits for it and nobody else has it."""
+        if play.over:
+            return False
+        if self._keeper.take_at_once(play.session):
+            return True
+        play.settle(None)
+        return False
 
     def _take(self, play: _Play, session: Found) -> _Taken | None:
         """Play the move on the session's position, if nothing speaks against it."""
-        if play.answer.done() or not isinstance(session, Session):
+        if play.over or not isinstance(session, Session):
             return None
         model = self._lines.fitting(session)
         if model is None or play.request.ply not in (None, session.ply) or session.ply >= self._longest:
@@ -144,12 +177,7 @@ class Plays:
     def _dismiss(self, play: _Play, error: Exception | None) -> None:
         """Give a turn back; say what went wrong, if anything did."""
         self._keeper.give_back(play.session)
-        if play.answer.done():
-            return
-        if error is None:
-            play.answer.set_result(None)
-        else:
-            play.answer.set_exception(error)
+        play.settle(error)
 
     async def _play_batch(self, model: Model, batch: Sequence[_Taken]) -> None:
         try:
@@ -169,12 +197,12 @@ class Plays:
         going = []
         for taken, outcome in zip(batch, outcomes, strict=True):
             play = taken.play
-            if play.answer.done():
+            if play.over:
                 continue
             if isinstance(outcome, EngineFailed):
-                play.answer.set_exception(outcome)
+                play.settle(outcome)
                 continue
-            play.waiting.let_end()
+            play.asked.waiting.let_end()
             taken.line.finish(outcome)
             going.append(taken)
         return going
@@ -186,13 +214,16 @@ class Plays:
         kept = await self._keeper.commit_all(commits, [taken.line.position for taken in batch])
         for taken, was_kept in zip(batch, kept, strict=True):
             play = taken.play
-            if not play.answer.done():
-                played = answers.played(taken.session, model, taken.line, play.request) if was_kept else None
-                play.answer.set_result(played)
+            if not play.over:
+                play.settle(answers.played(taken.session, model, taken.line, play.request) if was_kept else None)
 
 
 def expected(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | Problem | None:
     """Pass what may come of a move; anything else is raised."""
-    if isinstance(given, BaseException) and not isinstance(given, Problem):
+    return given if isinstance(given, Problem) else _raised(given)
+
+
+def _raised(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | None:
+    if isinstance(given, BaseException):
         raise given
     return given

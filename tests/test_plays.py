@@ -87,6 +87,36 @@ async def test_moves_asked_for_together_are_one_tick_and_one_commit(client, stor
     assert (held.rows, store.kept) == ([6], [6])
 
 
+async def test_moves_that_come_while_others_are_played_are_one_tick_and_one_commit(client, store, monkeypatch):
+    held = Held(monkeypatch)
+    held.go.clear()
+    asked = [asyncio.create_task(play(client, 0, "red"))]
+    assert await asyncio.to_thread(held.begun.acquire, timeout=10)
+    for number in range(1, 6):
+        asked.append(asyncio.create_task(play(client, number, "red")))
+        await asyncio.sleep(0.01)
+    held.go.set()
+    assert [answer["ply"] for answer in await asyncio.gather(*asked)] == [1] * 6
+    assert (held.rows, store.kept) == ([1, 5], [1, 5])
+
+
+async def test_moves_of_one_model_do_not_wait_for_those_of_another(client, monkeypatch):
+    await client.ok("POST", "/sessions", {"session": "s9", "model": "chess"})
+    go, step = threading.Event(), Engine.step
+
+    def slow_where_there_is_a_board(engine: Engine, inputs: Sequence[Input], states: Sequence[bytes]) -> Any:
+        assert not inputs[0].cells or go.wait(10)
+        return step(engine, inputs, states)
+
+    monkeypatch.setattr(Engine, "step", slow_where_there_is_a_board)
+    slow = asyncio.create_task(play(client, 9, "e4"))
+    for ply in range(1, 4):
+        assert (await play(client, 0, "red"))["ply"] == ply
+    assert not slow.done()
+    go.set()
+    assert (await slow)["ply"] == 1
+
+
 async def test_steps_of_many_sessions_are_one_tick_and_one_commit(client, store, monkeypatch):
     held = Held(monkeypatch)
     steps = [{"session": f"s{number}", "moves": [COLOURS[number % 5]]} for number in range(6)]
