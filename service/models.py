@@ -19,7 +19,7 @@ from service.scheduler import Scheduler
 
 _log = logging.getLogger("nextply")
 # Seconds for which others may wait while the event loop takes a step itself.
-BRIEF = 0.001
+BRIEF = 0.003
 # What the beginnings of games that a model remembers may take.
 _BYTES_OF_PREFIXES = 16 << 20
 
