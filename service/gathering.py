@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from service.metrics import Level
+
 Item = TypeVar("Item")
 
 # Turns of the event loop that bring nothing new before a batch begins: what one reads from sockets, the next asks for.
@@ -18,9 +20,9 @@ _QUIET = 2
 class Gathering(Generic[Item]):
     """Calls ``work``, which does not raise, with as many items as there are, up to ``most``, in their order."""
 
-    def __init__(self, work: Callable[[list[Item]], Awaitable[None]], most: int) -> None:
-        """Begin with nothing to do."""
-        self._work, self._most = work, most
+    def __init__(self, work: Callable[[list[Item]], Awaitable[None]], most: int, level: Level) -> None:
+        """Begin with nothing to do; what waits is added to ``level``."""
+        self._work, self._most, self._level = work, most, level
         self._waiting: list[Item] = []
         self._working: asyncio.Task[None] | None = None
         self._alone = True
@@ -28,6 +30,7 @@ class Gathering(Generic[Item]):
     def add(self, item: Item) -> None:
         """Let an item be worked on, soon."""
         self._waiting.append(item)
+        self._level.value += 1
         if self._working is None:
             # It goes on for others, so it must not count as a part of what the caller does.
             self._working = asyncio.create_task(self._work_while_waiting(), context=Context())
@@ -36,6 +39,7 @@ class Gathering(Generic[Item]):
         while self._waiting:
             await self._let_come()
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            self._level.value -= len(batch)
             self._alone = len(batch) == 1
             await self._work(batch)
             # Whoever waited for it goes on before the next one begins.

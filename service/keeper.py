@@ -144,11 +144,6 @@ class Keeper:
             self._turns.give_back(id_)
         raise PlyConflict("others kept playing in this session; send the ply you expect", ply=session.ply)
 
-    def graph(self, id_: str) -> str | None:
-        """Give the graph that read a session last, None if that is not remembered."""
-        session = self._recent.session(id_)
-        return None if session is None else _graph(session)
-
     def take_at_once(self, id_: str) -> bool:
         """Take the turn to change a session if nobody has it; who was given it gives it back."""
         return self._turns.take_at_once(id_)

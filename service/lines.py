@@ -37,6 +37,15 @@ class Lines:
             raise BadContext(str(error)) from None
         return Line(model.game, ids, model.game.new_position(), model.engine.initial, **options)
 
+    def likely_model(self, id_: str) -> Model | None:
+        """Give the model of a session that is remembered, None if none is, or the model is not there any more."""
+        session = self._recent.session(id_)
+        return None if session is None else self._models.loaded(session.model, session.version)
+
+    def default_model(self) -> Model:
+        """Give the model that serves who names none."""
+        return self._models.get(None)
+
     def fitting(self, session: Session) -> Model | None:
         """Give the model that made a session's cache, None if it has none or the model is not there any more."""
         model = self._models.loaded(session.model, session.version)

@@ -6,8 +6,9 @@ nothing is decided here that is not decided there.
 """
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service import answers, schemas
@@ -21,14 +22,10 @@ from service.models import Model
 from service.requests import MovesRequest
 from service.sessions import Commit, Found, Session
 from service.settings import Settings
-from service.timing import Timing, current_timing, share_timing
+from service.timing import BATCH, Timing, current_timing, share_timing
 
 # Full ticks of the network that one batch may fill.
 _TICKS = 4
-
-
-def _future() -> "asyncio.Future[None]":
-    return asyncio.get_running_loop().create_future()
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +34,11 @@ class _Asked:
 
     left: int
     waiting: Block
-    done: "asyncio.Future[None]" = field(default_factory=_future)
+    done: "asyncio.Future[None]" = field(default_factory=asyncio.Future)
     timing: Timing | None = field(default_factory=current_timing)
+    begun: float = field(default_factory=time.perf_counter)
+    told: bool = False
+    """Whether the request knows how long it waited for the first of its batches."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,9 +82,9 @@ class Plays:
     def __init__(self, lines: Lines, keeper: Keeper, settings: Settings) -> None:
         """Take the parts, which belong to the caller."""
         self._lines, self._keeper, self._longest = lines, keeper, settings.max_moves
-        most = _TICKS * settings.max_batch
-        self._lane = ""
-        self._lanes: defaultdict[str, Gathering[_Play]] = defaultdict(lambda: Gathering(self._play, most))
+        self._most = _TICKS * settings.max_batch
+        self._lanes: dict[str, Gathering[_Play]] = {}
+        self._latest: Model | None = None
 
     async def play(self, session: str, request: MovesRequest) -> schemas.MovesAnswer | None:
         """Play a move with those that others ask for at the same time; None if it is not plain."""
@@ -120,17 +120,23 @@ class Plays:
 
     async def _wait_for(self, plays: Iterable[_Play], asked: _Asked) -> None:
         for play in plays:
-            # A session that is not remembered is likely to be of the model that was played last.
-            self._lane = self._keeper.graph(play.session) or self._lane
-            self._lanes[self._lane].add(play)
+            self._lane(play.session).add(play)
         await asked.done
+
+    def _lane(self, session: str) -> Gathering[_Play]:
+        """Give where the moves of its model wait; what is not remembered is likely to be of the one that was last."""
+        self._latest = model = self._lines.likely_model(session) or self._latest or self._lines.default_model()
+        lane = self._lanes.get(model.graph)
+        if lane is None:
+            lane = self._lanes[model.graph] = Gathering(self._play, self._most, model.scheduler.waiting)
+        return lane
 
     async def _play(self, asked: Sequence[_Play]) -> None:
         """Load the sessions of moves whose turn it is, and play what is plain, the moves of a model together."""
         plays = [play for play in asked if self._may_begin(play)]
         if not plays:
             return
-        share_timing({play.asked.timing for play in plays})
+        _tell_how_long_they_waited({play.asked for play in plays})
         batches: dict[str, list[_Taken]] = {}
         try:
             sessions = await self._keeper.load_all([play.session for play in plays])
@@ -193,7 +199,9 @@ class Plays:
 
     async def _compute(self, model: Model, batch: Sequence[_Taken]) -> list[_Taken]:
         """Let the network read the moves; give those that are to be kept: nobody gave up waiting for them."""
-        outcomes = await model.scheduler.run_all([(taken.line.state, taken.line.steps) for taken in batch])
+        oldest = min(taken.play.asked.begun for taken in batch)
+        lines = [(taken.line.state, taken.line.steps) for taken in batch]
+        outcomes = await model.scheduler.run_all(lines, oldest)
         going = []
         for taken, outcome in zip(batch, outcomes, strict=True):
             play = taken.play
@@ -216,6 +224,17 @@ class Plays:
             play = taken.play
             if not play.over:
                 play.settle(answers.played(taken.session, model, taken.line, play.request) if was_kept else None)
+
+
+def _tell_how_long_they_waited(asked: Collection[_Asked]) -> None:
+    """Let each request know how long its moves waited for their batch, and what is done from here on for all."""
+    now = time.perf_counter()
+    for one in asked:
+        # What it waits for after its first batch is the network.
+        if one.timing is not None and not one.told:
+            one.told = True
+            one.timing.add(BATCH, one.begun, now, one.left)
+    share_timing(one.timing for one in asked)
 
 
 def expected(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | Problem | None:

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from service.errors import EngineFailed, Overloaded
 from service.jobs import Asked, Input, Job, Outcome, Read, Rows, Step
-from service.metrics import Meter
+from service.metrics import Level, Meter
 from service.pace import Pace
 from service.timing import SCHEDULER, current_timing
 
@@ -71,8 +71,18 @@ class Scheduler(Generic[Input]):
             raise outcome
         return outcome
 
-    async def run_all(self, lines: Sequence[tuple[bytes, Sequence[Step[Input]]]]) -> list[Outcome | EngineFailed]:
-        """Do what ``run`` does with many states and their steps, at least one each, in as few ticks as that takes."""
+    @property
+    def waiting(self) -> Level:
+        """The steps that wait, as they are counted."""
+        return self._meter.waiting
+
+    async def run_all(
+        self, lines: Sequence[tuple[bytes, Sequence[Step[Input]]]], since: float | None = None
+    ) -> list[Outcome | EngineFailed]:
+        """Do what ``run`` does with many states and their steps, at least one each, in as few ticks as that takes.
+
+        ``since`` is when the first of them began to wait elsewhere, by ``time.perf_counter``; None if none did.
+        """
         steps = sum(len(steps) for _, steps in lines)
         if self._queued and self._queued + steps > self._max_queue:
             raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
@@ -90,13 +100,13 @@ class Scheduler(Generic[Input]):
             left = sum(job.left for job in jobs)
             self._queued -= left
             self._meter.waiting.value -= left
-            self._leave(asked, begun, steps)
+            self._leave(asked, begun, steps, since)
         return [job.outcome for job in jobs]
 
-    def _leave(self, asked: Asked, begun: float, steps: int) -> None:
+    def _leave(self, asked: Asked, begun: float, steps: int, since: float | None) -> None:
         """Count how long steps that were asked for waited, and tell it to whom they were for."""
         ended = time.perf_counter()
-        self._meter.waited(max(0.0, ended - begun - asked.computed))
+        self._meter.waited(max(0.0, ended - (since or begun) - asked.computed))
         if asked.timing is not None:
             asked.timing.add(SCHEDULER, begun, ended, steps)
 

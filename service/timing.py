@@ -11,10 +11,13 @@ from typing import Final, NamedTuple
 
 from service.names import shown
 
-# Parts of a request's time: in the scheduler's hands, in steps of the network, in the store's hands.
+# Parts of a request's time: in the scheduler's hands, in steps of the network, in the store's hands, and before all
+# that, until the batch began in which its moves are played.
 SCHEDULER: Final = 0
 NETWORK: Final = 1
 STORE: Final = 2
+BATCH: Final = 3
+_PARTS = 4
 # Events that are kept of one request: a game of 2,000 moves is as many ticks, which must leave room for others.
 _MOST_TICKS, _MOST_EVENTS = 128, 192
 _IN_PATH = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})(?:/|$)")
@@ -45,25 +48,25 @@ class Timing:
     def __init__(self) -> None:
         """Begin with nothing done."""
         # Of each part the seconds, and then of each up to when they are counted.
-        self._seconds = [0.0] * 6
+        self._seconds = [0.0] * (2 * _PARTS)
 
     def add(self, part: int, begun: float, ended: float, about: str | int) -> None:
         """Take a stretch of time; they come in the order of their ends."""
         seconds = self._seconds
-        new = begun if begun > seconds[part + 3] else seconds[part + 3]
+        new = begun if begun > seconds[part + _PARTS] else seconds[part + _PARTS]
         if ended > new:
             seconds[part] += ended - new
-            seconds[part + 3] = ended
+            seconds[part + _PARTS] = ended
             if self.events is not None and len(self.events) < (_MOST_TICKS if part == NETWORK else _MOST_EVENTS):
                 self.events.append(Event(part, new, ended, about))
 
     def seconds(self) -> tuple[float, float, float]:
         """Give how long it waited for the network, was computed, and waited for the store."""
-        scheduler, network, store, *_ = self._seconds
+        scheduler, network, store, batch, *_ = self._seconds
         if self.shared is not None:
             others = self.shared._seconds
             scheduler, network, store = scheduler + others[0], network + others[1], store + others[2]
-        return (scheduler - network if scheduler > network else 0.0), network, store
+        return batch + (scheduler - network if scheduler > network else 0.0), network, store
 
     def all_events(self) -> list[Event]:
         """Give the stretches of which it is made, in order."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from service.timing import NETWORK, SCHEDULER, Event, Timing
+from service.timing import BATCH, NETWORK, SCHEDULER, Event, Timing
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -103,6 +103,8 @@ class Traces:
 
 def _told(event: Event) -> tuple[str, dict[str, str | int]]:
     """Give the name and the attributes of the span of a stretch of time."""
+    if event.part == BATCH:
+        return "queue", {"nextply.steps": event.about}
     if event.part == SCHEDULER:
         return "scheduler", {"nextply.steps": event.about}
     if event.part == NETWORK:

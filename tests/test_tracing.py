@@ -78,9 +78,9 @@ async def test_a_move_is_traced_from_request_to_tick_to_store(client: Client, ex
         "nextply.request": "caller-1",
         "nextply.session": "table-0",
     }
-    assert [span.name for span in within] == ["store load", "scheduler", "tick", "store commit"]
-    assert within[1].attributes == {"nextply.steps": 1}
-    assert within[2].attributes == {"nextply.rows": 1}
+    assert [span.name for span in within] == ["queue", "store load", "scheduler", "tick", "store commit"]
+    assert within[0].attributes == within[2].attributes == {"nextply.steps": 1}
+    assert within[3].attributes == {"nextply.rows": 1}
     assert request.status.status_code is StatusCode.UNSET
     took = response.headers["server-timing"]
     store = sum(span.end_time - span.start_time for span in within if span.name.startswith("store"))
@@ -129,7 +129,7 @@ async def test_moves_that_shared_a_tick_have_it_each_in_their_own_trace(client: 
     for number, trace in enumerate(traces):
         request, within = spans_of(exported, trace)
         assert request.attributes["nextply.session"] == f"table-{number}"
-        assert {"store load", "scheduler", "tick", "store commit"} == {span.name for span in within}
+        assert {"queue", "store load", "scheduler", "tick", "store commit"} == {span.name for span in within}
         rows.update(span.attributes["nextply.rows"] for span in within if span.name == "tick")
     assert max(rows) > 1
     assert sum(rows.values()) == 6
