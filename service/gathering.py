@@ -18,7 +18,7 @@ _QUIET = 2
 
 
 class Gathering(Generic[Item]):
-    """Calls ``work``, which does not raise, with as many items as there are, up to ``most``, in their order."""
+    """Calls ``work`` with as many items as wait, up to ``most``, in their order; ``work`` answers whoever asked."""
 
     def __init__(self, work: Callable[[list[Item]], Awaitable[None]], most: int, level: Level) -> None:
         """Begin with nothing to do; what waits is added to ``level``."""
@@ -36,15 +36,17 @@ class Gathering(Generic[Item]):
             self._working = asyncio.create_task(self._work_while_waiting(), context=Context())
 
     async def _work_while_waiting(self) -> None:
-        while self._waiting:
-            await self._let_come()
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            self._level.value -= len(batch)
-            self._alone = len(batch) == 1
-            await self._work(batch)
-            # Whoever waited for it goes on before the next one begins.
-            await asyncio.sleep(0)
-        self._working = None
+        try:
+            while self._waiting:
+                await self._let_come()
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                self._level.value -= len(batch)
+                self._alone = len(batch) == 1
+                await self._work(batch)
+                # Whoever waited for it goes on before the next one begins.
+                await asyncio.sleep(0)
+        finally:
+            self._working = None
 
     async def _let_come(self) -> None:
         """Let in who is on the way, up to a full batch; an item that was alone the last time waits for nobody."""

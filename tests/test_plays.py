@@ -10,6 +10,7 @@ import pytest
 from model.games.tokens import TokenPosition
 from service.deadline import begin_deadline, within_deadline
 from service.engine import Engine, Input, Rows
+from service.metrics import samples
 from service.sessions import Commit, Limits
 from service.sessions.memory import MemoryStore
 from service.settings import Settings
@@ -98,6 +99,26 @@ async def test_moves_that_come_while_others_are_played_are_one_tick_and_one_comm
     held.go.set()
     assert [answer["ply"] for answer in await asyncio.gather(*asked)] == [1] * 6
     assert (held.rows, store.kept) == ([1, 5], [1, 5])
+
+
+async def test_waiting_for_the_batch_before_is_counted_and_told(client, monkeypatch):
+    def waiting() -> float:
+        found = [one for one in samples("nextply_steps_waiting") if one.labels["model"] == "colours"]
+        return sum(one.value for one in found)
+
+    held = Held(monkeypatch)
+    held.go.clear()
+    first = asyncio.create_task(play(client, 0, "red"))
+    assert await asyncio.to_thread(held.begun.acquire, timeout=10)
+    before = waiting()
+    second = asyncio.create_task(client.post("/sessions/s1/moves", json={"moves": ["red"]}))
+    await asyncio.sleep(0.1)
+    assert waiting() == before + 1
+    held.go.set()
+    queue = float((await second).headers["server-timing"].split(",")[0].removeprefix("queue;dur="))
+    assert queue > 80
+    await first
+    assert waiting() == 0
 
 
 async def test_moves_of_one_model_do_not_wait_for_those_of_another(client, monkeypatch):
