@@ -1,4 +1,4 @@
-"""Reads single requests and gives each its end, many in one go, as service/scheduler.py and service/grouping.py do."""
+"""Reads single requests and gives each its end, many in one go; made like service/gathering, scheduler and grouping."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -13,6 +13,10 @@ from scripts.fleet.times import ServiceTimes
 
 Process = Generator[simpy.Event, Any, None]
 Call = Callable[[Sequence["Request"]], Generator[simpy.Event, Any, Sequence[bool]]]
+
+
+# Turns of the event loop that bring nothing new before a batch begins, and the seconds of an empty one.
+_QUIET, _TURN = 2, 5e-6
 
 
 @dataclass(slots=True)
@@ -45,6 +49,40 @@ class Sizes:
         return self.rows / self.batches if self.batches else 0.0
 
 
+class Gathering:
+    """Works on one batch after another; what comes meanwhile waits for its end, and those on the way are let in."""
+
+    def __init__(self, env: simpy.Environment, work: Call, loop: Thread, most: int) -> None:
+        """Take what a batch of up to ``most`` requests is worked on with, and says of each whether it went well."""
+        self._env, self._work, self._loop, self._most = env, work, loop, most
+        self._waiting: list[tuple[Request, simpy.Event]] = []
+        self._working = False
+        self._alone = True
+
+    def run(self, request: Request) -> simpy.Event:
+        """Give the moment when a request is through; its value says whether it went well."""
+        done = self._env.event()
+        self._waiting.append((request, done))
+        if not self._working:
+            self._working = True
+            self._env.process(self._work_while_waiting())
+        return done
+
+    def _work_while_waiting(self) -> Process:
+        while self._waiting:
+            quiet = _QUIET if self._alone else 0
+            while quiet < _QUIET and len(self._waiting) < self._most:
+                before = len(self._waiting)
+                yield self._loop.work("hop", _TURN)
+                quiet = quiet + 1 if len(self._waiting) == before else 0
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            self._alone = len(batch) == 1
+            results = yield from self._work([request for request, _ in batch])
+            for (_, done), result in zip(batch, results, strict=True):
+                done.succeed(result)
+        self._working = False
+
+
 class Ticks:
     """Continuous batching: each tick takes one step for every request that waits, up to a full batch, then the next."""
 
@@ -53,7 +91,7 @@ class Ticks:
     ) -> None:
         """Take the event loop's thread and the engine's, and what ticks and the ways between them cost."""
         self._env, self._loop, self._engine, self._times = env, loop, engine, times
-        self._few, self._hop = design.few, design.hop
+        self._brief, self._hop, self._cold = design.brief, design.hop, design.cold
         self._waiting: deque[tuple[Request, simpy.Event]] = deque()
         self._batch: list[tuple[Request, simpy.Event]] = []
         self._ticking = False
@@ -72,10 +110,12 @@ class Ticks:
         while self._waiting:
             yield self._loop.work("step", self._take)
             rows = len(self._batch)
-            if rows > self._few:
+            if self._seconds(rows) > self._brief:
                 yield self._loop.work("hop", self._hop)
                 yield self._engine.work("step", self._seconds(rows))
                 yield self._loop.work("hop", self._hop)
+            else:
+                yield self._loop.work("hop", self._cold)
             for request, done in self._batch:
                 request.steps -= 1
                 if request.steps:
@@ -89,7 +129,8 @@ class Ticks:
         rows = min(len(self._waiting), self._times.max_batch)
         self._batch = [self._waiting.popleft() for _ in range(rows)]
         self.sizes.add(rows)
-        return self._seconds(rows) if rows <= self._few else 0.0
+        seconds = self._seconds(rows)
+        return seconds if seconds <= self._brief else 0.0
 
     def _seconds(self, rows: int) -> float:
         return self._times.step_base + self._times.step_row * rows

@@ -1,14 +1,14 @@
 """Reads requests and gives when one worker has answered them: one Python process, its ticks, groups and limits."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from enum import Enum
 from typing import Any
 
 import simpy
 
-from scripts.fleet.batches import Group, Request, Ticks
+from scripts.fleet.batches import Gathering, Group, Request, Ticks
 from scripts.fleet.design import Design
-from scripts.fleet.stores import Store
+from scripts.fleet.stores import Results, Store
 from scripts.fleet.threads import Noise, Thread
 from scripts.fleet.times import ServiceTimes
 
@@ -51,6 +51,7 @@ class Worker:
         self.commits = Group(
             env, lambda requests: store.commit(self.python, self.kernel, requests), thread, self.python, hop
         )
+        self._batches = Gathering(env, self._play, self.python, design.ticks * times.max_batch)
         self._serving: set[simpy.Process] = set()
         self.alive = True
 
@@ -76,18 +77,29 @@ class Worker:
         self._serving.add(waiting)
         try:
             yield self.python.work("http", (1 - design.aside - design.after) * http)
-            there = yield from self._load(request)
-            if there:
-                yield self.ticks.run(request)
-                there = yield self.commits.run(request)
+            # Only single steps are played together; a game that is rebuilt takes as long as it takes.
+            there = (yield self._batches.run(request)) if request.steps == 1 else (yield from self._play([request]))[0]
             yield self.python.work("http", design.after * http)
             return Outcome.ANSWERED if there else Outcome.AWAY
         finally:
             self._serving.discard(waiting)
 
-    def _load(self, request: Request) -> Generator[simpy.Event, Any, bool]:
-        if request.known and self._design.remember and self._store.near:
-            return (yield from self._store.load(self.python, [request]))[0]
-        there = yield self.loads.run(request)
-        yield self.python.work("load", self._design.miss)
-        return bool(there)
+    def _play(self, requests: Sequence[Request]) -> Results:
+        """Load, step and keep sessions together; say of each whether the store was there for it."""
+        there = yield from self._load(requests)
+        going = [request for request, is_there in zip(requests, there, strict=True) if is_there]
+        yield self._env.all_of([self.ticks.run(request) for request in going])
+        kept = [self.commits.run(request) for request in going]
+        yield self._env.all_of(kept)
+        results = iter(kept)
+        return [is_there and bool(next(results).value) for is_there in there]
+
+    def _load(self, requests: Sequence[Request]) -> Results:
+        near = self._store.near and self._design.remember
+        known = [request for request in requests if near and request.known]
+        if known:
+            yield from self._store.load(self.python, known)
+        loading = {id(request): self.loads.run(request) for request in requests if not (near and request.known)}
+        yield self._env.all_of(loading.values())
+        yield self.python.work("load", self._design.miss * len(loading))
+        return [id(request) not in loading or bool(loading[id(request)].value) for request in requests]
