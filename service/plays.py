@@ -8,12 +8,12 @@ nothing is decided here that is not decided there.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from service import answers, schemas
 from service.deadline import Block, within_deadline
-from service.errors import BadMove, DeadlinePassed, EngineFailed, Problem
+from service.errors import BadMove, DeadlinePassed, EngineFailed, Overloaded, Problem
 from service.gathering import Gathering
 from service.keeper import Keeper
 from service.line import Line
@@ -110,26 +110,27 @@ class Plays:
                 together = _Asked(len(single), waiting)
                 plays = [_Play(*asked[number], together) for number in single]
                 await self._wait_for(plays, together)
-        except DeadlinePassed as late:
+        except (DeadlinePassed, Overloaded) as problem:
             for number in single:
-                given[number] = late
+                given[number] = problem
         else:
             for number, play in zip(single, plays, strict=True):
                 given[number] = expected(play.answer)
         return given
 
-    async def _wait_for(self, plays: Iterable[_Play], asked: _Asked) -> None:
+    async def _wait_for(self, plays: Sequence[_Play], asked: _Asked) -> None:
+        self._likely_model(plays[0].session).scheduler.admit(len(plays))
         for play in plays:
-            self._lane(play.session).add(play)
+            model = self._likely_model(play.session)
+            if model.graph not in self._lanes:
+                self._lanes[model.graph] = Gathering(self._play, self._most, model.scheduler.waiting)
+            self._lanes[model.graph].add(play)
         await asked.done
 
-    def _lane(self, session: str) -> Gathering[_Play]:
-        """Give where the moves of its model wait; what is not remembered is likely to be of the one that was last."""
-        self._latest = model = self._lines.likely_model(session) or self._latest or self._lines.default_model()
-        lane = self._lanes.get(model.graph)
-        if lane is None:
-            lane = self._lanes[model.graph] = Gathering(self._play, self._most, model.scheduler.waiting)
-        return lane
+    def _likely_model(self, session: str) -> Model:
+        """Give the model of a session; what is not remembered is likely to be of the one that was last."""
+        self._latest = self._lines.likely_model(session) or self._latest or self._lines.default_model()
+        return self._latest
 
     async def _play(self, asked: Sequence[_Play]) -> None:
         """Load the sessions of moves whose turn it is, and play what is plain, the moves of a model together."""

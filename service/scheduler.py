@@ -73,8 +73,16 @@ class Scheduler(Generic[Input]):
 
     @property
     def waiting(self) -> Level:
-        """The steps that wait, as they are counted."""
+        """The steps that wait, as they are counted; who lets steps wait elsewhere before they come here adds them."""
         return self._meter.waiting
+
+    def admit(self, steps: int) -> None:
+        """Pass if so many steps more may wait elsewhere; Overloaded if others wait and they would be too many."""
+        self._admit(self._meter.waiting.value, steps)
+
+    def _admit(self, waiting: int, steps: int) -> None:
+        if waiting and waiting + steps > self._max_queue:
+            raise Overloaded(f"{waiting} steps wait already", self._pace.milliseconds(waiting))
 
     async def run_all(
         self, lines: Sequence[tuple[bytes, Sequence[Step[Input]]]], since: float | None = None
@@ -84,8 +92,7 @@ class Scheduler(Generic[Input]):
         ``since`` is when the first of them began to wait elsewhere, by ``time.perf_counter``; None if none did.
         """
         steps = sum(len(steps) for _, steps in lines)
-        if self._queued and self._queued + steps > self._max_queue:
-            raise Overloaded(f"{self._queued} steps wait already", self._pace.milliseconds(self._queued))
+        self._admit(self._queued, steps)
         begun = time.perf_counter()
         asked = Asked(len(lines), asyncio.get_running_loop().create_future(), current_timing())
         jobs = [Job(state, steps, asked) for state, steps in lines]

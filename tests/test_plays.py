@@ -121,6 +121,26 @@ async def test_waiting_for_the_batch_before_is_counted_and_told(client, monkeypa
     assert waiting() == 0
 
 
+async def test_no_more_moves_wait_for_their_batch_than_steps_may_wait(settings, store, monkeypatch):
+    monkeypatch.setattr("service.models.BRIEF", 0)
+    async with serving(settings.model_copy(update={"max_queue": 3})) as client:
+        for number in range(6):
+            await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
+        held = Held(monkeypatch)
+        held.go.clear()
+        asked = [asyncio.create_task(play(client, 0, "red"))]
+        assert await asyncio.to_thread(held.begun.acquire, timeout=10)
+        asked += [asyncio.create_task(play(client, number, "red")) for number in (1, 2)]
+        await asyncio.sleep(0.05)
+        assert (await play(client, 3, "red"))["code"] == "overloaded"
+        steps = [{"session": f"s{number}", "moves": ["red"]} for number in (4, 5)]
+        results = (await client.ok("POST", "/steps", {"steps": steps}))["results"]
+        assert [result["problem"]["code"] for result in results] == ["overloaded"] * 2
+        held.go.set()
+        assert [answer["ply"] for answer in await asyncio.gather(*asked)] == [1] * 3
+        assert (await play(client, 3, "red"))["ply"] == 1
+
+
 async def test_moves_of_one_model_do_not_wait_for_those_of_another(client, monkeypatch):
     await client.ok("POST", "/sessions", {"session": "s9", "model": "chess"})
     go, step = threading.Event(), Engine.step
