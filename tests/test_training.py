@@ -435,7 +435,7 @@ def test_too_few_games_are_refused(tmp_path: Path) -> None:
 def test_a_game_with_a_board_learns_its_usual_opening(tmp_path: Path, game: Game) -> None:
     openings(game, 40).save(tmp_path / "data")
     run = Run(tmp_path / "run")
-    fit(game, tmp_path / "data", replace(TINY, tokens=1500, batch=25, mixed=True), run)
+    fit(game, tmp_path / "data", replace(TINY, tokens=1500, batch=25, rate=5e-3, mixed=True), run)
     assert log(run)[-1]["held_out_nll"] < 0.3 * math.log(len(game.vocabulary))
 
 
