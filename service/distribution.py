@@ -11,8 +11,7 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Candidates = Sequence[int] | None
 
-# Of so many moves or fewer it is not worth the while to look for the likeliest before they are sorted.
-_FEW = 128
+_LEAST = np.finfo(np.float32).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +37,14 @@ class Distribution:
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Give id and probability of the likeliest moves, likeliest first; equals come in the candidates' order."""
-        log_p, likely = self.log_p, None
-        if count < len(log_p) > _FEW:
-            parted = log_p.copy()
-            parted.partition(len(parted) - count)
-            (likely,) = (log_p >= parted[-count]).nonzero()
-            log_p = log_p[likely]
-        values = log_p.tolist()
-        # Of so few values as are left, Python sorts a list faster than numpy an array; equals keep their order.
-        order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]
-        indices = order if likely is None else likely[order].tolist()
-        moves = indices if self.moves is None else [self.moves[index] for index in indices]
-        return [(move, math.exp(values[place])) for move, place in zip(moves, order, strict=True)]
+        # A look through all for each of a few is faster than to part the likely from the others and to sort those. What
+        # was taken is less than what cannot come, so that this is given too, and once.
+        left, top = np.maximum(self.log_p, _LEAST), []
+        for _ in range(min(count, len(left))):
+            index = int(left.argmax())
+            top.append((index if self.moves is None else self.moves[index], math.exp(left[index])))
+            left[index] = -math.inf
+        return top
 
     def surprisal(self, move: int) -> float:
         """Give −ln p of a candidate, in nats."""

@@ -98,6 +98,11 @@ def test_the_likeliest_of_many_are_those_of_all_in_order(logits: np.ndarray, cou
     assert [move for move, _ in distribution.top(count)] == every[:count]
 
 
+def test_moves_that_cannot_come_are_given_last_and_once():
+    distribution = distribution_of([4, 1, 3, 0], np.array([-math.inf, 1, 0, -math.inf, 1], np.float32))
+    assert distribution.top(9) == [(4, pytest.approx(0.5)), (1, pytest.approx(0.5)), (3, 0.0), (0, 0.0)]
+
+
 @pytest.mark.parametrize("candidates", [None, range(0, 2000, 2)], ids=["every id", "some ids"])
 def test_who_keeps_a_row_keeps_no_other(candidates: Candidates):
     logits = np.random.default_rng(0).normal(size=(64, 2000)).astype(np.float32)
