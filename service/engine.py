@@ -122,8 +122,7 @@ class Engine:
         after = np.empty(rows, self._record)
         for tensor, output in zip(self._tensors, outputs[self._shown :], strict=True):
             after[tensor.name] = output
-        packed, size = after.tobytes(), self._record.itemsize
-        return shown, [packed[start : start + size] for start in range(0, rows * size, size)]
+        return shown, [state.tobytes() for state in after.view(np.uint8).reshape(rows, -1)]
 
 
 def _with_gates(artifact: Artifact) -> bytes:
