@@ -1,6 +1,7 @@
 """Reads along with a running request and ends it when nobody waits for its answer any more, or its body never ends."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -65,9 +66,9 @@ class Attention:
             self._watch = asyncio.create_task(self._end_when_left())
         return message
 
-    async def _write(self, message: Message) -> None:
+    def _write(self, message: Message) -> Awaitable[None]:
         self._answered = True
-        await self._send(message)
+        return self._send(message)
 
     async def _end_when_left(self) -> None:
         # What the application has not begun to read by now, it does not want.

@@ -1,5 +1,6 @@
 """Reads the files of the playground, once, and gives the layer that answers them."""
 
+from collections.abc import Awaitable
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -32,12 +33,11 @@ class Playground:
         self._app = app
         self._files = {_address(name): _File(content, name) for name, content in _read(files(__package__) / "static")}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a file, or pass the request on."""
         if scope["type"] == "http" and (file := self._files.get(scope["path"])) and scope["method"] in ("GET", "HEAD"):
-            await file.answer(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return file.answer(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class _File:

@@ -1,6 +1,6 @@
 """Tells browsers what they may do with answers, and lets pages of other origins in only where that is set up."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,24 +35,23 @@ class Browsers:
         """Take the application behind this layer, and the origins whose pages may connect."""
         self._app, self._origins = app, origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request, or pass it on."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        elif (scope["type"] == "websocket" or scope["method"] not in _READING) and self._is_foreign(scope):
+            return self._app(scope, receive, send)
+        if (scope["type"] == "websocket" or scope["method"] not in _READING) and self._is_foreign(scope):
             foreign = ForeignPage("pages of this origin may not do this; the setting cors_origins names those that may")
-            await ProblemJson.of(foreign)(scope, receive, send)
-        elif scope["type"] == "http":
-            headers = _PAGE if scope["path"] in _PAGES else _DATA
+            return ProblemJson.of(foreign)(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self._app(scope, receive, send)
+        headers = _PAGE if scope["path"] in _PAGES else _DATA
 
-            async def with_headers(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message.get("headers", ()), *headers]
-                await send(message)
+        def with_headers(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            return send(message)
 
-            await self._app(scope, receive, with_headers)
-        else:
-            await self._app(scope, receive, send)
+        return self._app(scope, receive, with_headers)
 
     def _is_foreign(self, scope: Scope) -> bool:
         """Say whether a page asks that is neither of the service itself nor of an origin that is named."""

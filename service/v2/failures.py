@@ -1,5 +1,7 @@
 """Reads the answers of the parts in front and behind and gives those that are errors the form that the protocol has."""
 
+from collections.abc import Awaitable
+
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,11 +40,11 @@ class ErrorsOfV2:
         """Take the application behind this layer."""
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request, or pass it on."""
         if scope["type"] == "http" and (scope["path"] == "/v2" or scope["path"].startswith("/v2/")):
             send = _Rewriting(send)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class _Rewriting:
