@@ -67,14 +67,14 @@ def summary(session: Session, at: int) -> schemas.SessionSummary:
     }
 
 
-def played(session: Session, model: Model, line: Line, request: requests.MovesRequest) -> schemas.MovesAnswer:
+def played(session: Session, model: Model, line: Line, moves: int, top_k: int) -> schemas.MovesAnswer:
     """Write what came of the moves with which a line ends; it began at the start, or where the session stood."""
     return {
         "session": shown(session.id),
         "model": model_id(model),
         "ply": line.ply + len(line.moves),
-        "surprisal": line.last_surprisal(len(request.moves)),
-        "next": likeliest(line.position, line.predictions[-1], request.top_k),
+        "surprisal": line.last_surprisal(moves),
+        "next": likeliest(line.position, line.predictions[-1], top_k),
         **_upgrade(session, model),
     }
 

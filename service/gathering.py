@@ -5,7 +5,7 @@ weights twice, wait for the disk twice, and for each other's turn with the inter
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
@@ -27,10 +27,10 @@ class Gathering(Generic[Item]):
         self._working: asyncio.Task[None] | None = None
         self._alone = True
 
-    def add(self, item: Item) -> None:
-        """Let an item be worked on, soon."""
-        self._waiting.append(item)
-        self._level.value += 1
+    def add(self, items: Sequence[Item]) -> None:
+        """Let items be worked on, soon."""
+        self._waiting += items
+        self._level.value += len(items)
         if self._working is None:
             # It goes on for others, so it must not count as a part of what the caller does.
             self._working = asyncio.create_task(self._work_while_waiting(), context=Context())

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from model.games import Position
 from service.deadline import within_deadline
 from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
+from service.meanwhile import Meanwhile, Work
 from service.metrics import store_seconds
 from service.names import shown
 from service.recent import Recent
@@ -48,7 +50,9 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         thread = None if store.quick else self._thread
         self._load = Group(store.load_many, None if store.near else self._thread, store_seconds.of("load"))
-        self._commit = Group(store.commit_many, thread, store_seconds.of("commit"))
+        self._meanwhile = Meanwhile()
+        commit = store.commit_many if store.quick else partial(store.commit_many, waits=self._meanwhile.begin)
+        self._commit = Group(commit, thread, store_seconds.of("commit"))
         self._delete = Group(store.delete_many, thread, store_seconds.of("delete"))
 
     def close(self) -> None:
@@ -69,8 +73,9 @@ class Keeper:
     async def load_all(self, ids: Sequence[str]) -> list[Found]:
         """Give what there is of many sessions, in order; what is remembered and still holds is not read anew."""
         begun = time.perf_counter()
-        remembered = [self._recent.session(id_) for id_ in ids]
-        found: dict[str, Found] = {one.id: one for one in remembered if one is not None and self._has(one)}
+        remembered = [one for one in map(self._recent.session, ids) if one is not None]
+        held = zip(remembered, self._has(remembered), strict=True)
+        found: dict[str, Found] = {one.id: one for one, holds in held if holds}
         missing = [id_ for id_ in ids if id_ not in found]
         try:
             if missing:
@@ -80,11 +85,11 @@ class Keeper:
             _asked_store("load", begun)
         return [found[id_] for id_ in ids]
 
-    def _has(self, session: Session) -> bool:
+    def _has(self, sessions: Sequence[Session]) -> Sequence[bool]:
         try:
-            return self.store.has(session)
+            return self.store.has_many(sessions)
         except Exception:
-            return False  # Loading it says what is wrong.
+            return [False] * len(sessions)  # Loading them says what is wrong.
 
     async def commit(self, session: Session, expected: int | None, position: Position | None = None) -> bool:
         """Keep a session as used now, if the stored one has revision ``expected``; say whether it was kept.
@@ -94,13 +99,22 @@ class Keeper:
         (kept,) = await self.commit_all([Commit(session, expected)], [position])
         return kept
 
-    async def commit_all(self, commits: Sequence[Commit], positions: Sequence[Position | None]) -> Sequence[bool]:
-        """Do with many sessions, and where they stand, what ``commit`` does with one."""
+    async def commit_all(
+        self,
+        commits: Sequence[Commit],
+        positions: Sequence[Position | None],
+        meanwhile: Work | None = None,
+    ) -> Sequence[bool]:
+        """Do with many sessions, and where they stand, what ``commit`` does with one.
+
+        ``meanwhile`` is called while the store waits for its disk, if it does; see ``Meanwhile.offer``.
+        """
         used = now()
         fresh = [self._stamped(commit, used) for commit in commits]
         begun = time.perf_counter()
         try:
-            kept = await self._commit.all(fresh)
+            with self._meanwhile.offer(meanwhile):
+                kept = await self._commit.all(fresh)
         finally:
             _asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):

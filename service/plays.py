@@ -5,72 +5,35 @@ queue and no commit for each. What is not so plain gets no answer here and takes
 nothing is decided here that is not decided there.
 """
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from service import answers, schemas
-from service.deadline import Block, within_deadline
+from service.deadline import within_deadline
 from service.errors import BadMove, DeadlinePassed, EngineFailed, Overloaded, Problem
 from service.gathering import Gathering
 from service.keeper import Keeper
 from service.line import Line
 from service.lines import Lines
 from service.models import Model
-from service.requests import MovesRequest
+from service.requests import MovesRequest, Step
 from service.sessions import Commit, Found, Session
 from service.settings import Settings
-from service.timing import BATCH, Timing, current_timing, share_timing
+from service.single_moves import Asking, SingleMove, tell_how_long_they_waited
 
 # Full ticks of the network that one batch may fill.
 _TICKS = 4
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """Moves that a request asks for and waits for until the deadline; it is done when the last has its answer."""
-
-    left: int
-    waiting: Block
-    done: "asyncio.Future[None]" = field(default_factory=asyncio.Future)
-    timing: Timing | None = field(default_factory=current_timing)
-    begun: float = field(default_factory=time.perf_counter)
-    told: bool = False
-    """Whether the request knows how long it waited for the first of its batches."""
-
-
-@dataclass(slots=True, eq=False)
-class _Play:
-    """One move; its answer is None if it is not plain."""
-
-    session: str
-    request: MovesRequest
-    asked: _Asked
-    answer: schemas.MovesAnswer | BaseException | None = None
-    answered: bool = False
-
-    @property
-    def over(self) -> bool:
-        """Whether it was answered, or nobody waits for it any more."""
-        return self.answered or self.asked.done.done()
-
-    def settle(self, answer: schemas.MovesAnswer | BaseException | None) -> None:
-        """Answer it, if it is not over."""
-        if self.over:
-            return
-        self.answer, self.answered = answer, True
-        self.asked.left -= 1
-        if not self.asked.left:
-            self.asked.done.set_result(None)
+# Answers that are worth waking the event loop for while a commit waits for the disk.
+_WORTH_WAKING_FOR = 4
 
 
 @dataclass(slots=True, eq=False)
 class _Taken:
     """A move that is being played: the session before it, its model, and the line with it."""
 
-    play: _Play
+    play: SingleMove
     session: Session
     model: Model
     line: Line
@@ -83,7 +46,7 @@ class Plays:
         """Take the parts, which belong to the caller."""
         self._lines, self._keeper, self._longest = lines, keeper, settings.max_moves
         self._most = _TICKS * settings.max_batch
-        self._lanes: dict[str, Gathering[_Play]] = {}
+        self._lanes: dict[str, Gathering[SingleMove]] = {}
         self._latest: Model | None = None
 
     async def play(self, session: str, request: MovesRequest) -> schemas.MovesAnswer | None:
@@ -91,25 +54,28 @@ class Plays:
         if len(request.moves) != 1:
             return None
         with within_deadline() as waiting:
-            play = _Play(session, request, _Asked(1, waiting))
-            await self._wait_for([play], play.asked)
+            play = SingleMove(session, request.moves[0], request.ply, request.top_k, Asking(1, waiting))
+            self._let_wait([play])
+            await play.asked.done
         return _raised(play.answer)
 
-    async def play_all(self, asked: Sequence[tuple[str, MovesRequest]]) -> list[schemas.MovesAnswer | Problem | None]:
+    async def play_all(self, steps: Sequence[Step], top_k: int) -> list[schemas.MovesAnswer | Problem | None]:
         """Play moves of many sessions; give the answer of each, or its problem, or None if it is not plain.
 
         Nothing is plain in a session that is asked for more than once: its moves have to take turns.
         """
-        times = Counter(session for session, _ in asked)
-        single = [number for number, one in enumerate(asked) if times[one[0]] == 1 == len(one[1].moves)]
-        given: list[schemas.MovesAnswer | Problem | None] = [None] * len(asked)
+        times = Counter(step.session for step in steps)
+        single = [number for number, step in enumerate(steps) if times[step.session] == 1 == len(step.moves)]
+        given: list[schemas.MovesAnswer | Problem | None] = [None] * len(steps)
         if not single:
             return given
         try:
             with within_deadline() as waiting:
-                together = _Asked(len(single), waiting)
-                plays = [_Play(*asked[number], together) for number in single]
-                await self._wait_for(plays, together)
+                together = Asking(len(single), waiting)
+                alone = [steps[number] for number in single]
+                plays = [SingleMove(step.session, step.moves[0], step.ply, top_k, together) for step in alone]
+                self._let_wait(plays)
+                await together.done
         except (DeadlinePassed, Overloaded) as problem:
             for number in single:
                 given[number] = problem
@@ -118,26 +84,30 @@ class Plays:
                 given[number] = expected(play.answer)
         return given
 
-    async def _wait_for(self, plays: Sequence[_Play], asked: _Asked) -> None:
-        self._likely_model(plays[0].session).scheduler.admit(len(plays))
+    def _let_wait(self, plays: Sequence[SingleMove]) -> None:
+        """Let moves wait for the next batch of their model; Overloaded, and none does, if too many wait for one."""
+        lanes: dict[str, tuple[Model, list[SingleMove]]] = {}
         for play in plays:
             model = self._likely_model(play.session)
-            if model.graph not in self._lanes:
-                self._lanes[model.graph] = Gathering(self._play, self._most, model.scheduler.waiting)
-            self._lanes[model.graph].add(play)
-        await asked.done
+            lanes.setdefault(model.graph, (model, []))[1].append(play)
+        for model, of_model in lanes.values():
+            model.scheduler.admit(len(of_model))
+        for graph, (model, of_model) in lanes.items():
+            if graph not in self._lanes:
+                self._lanes[graph] = Gathering(self._play, self._most, model.scheduler.waiting)
+            self._lanes[graph].add(of_model)
 
     def _likely_model(self, session: str) -> Model:
         """Give the model of a session; what is not remembered is likely to be of the one that was last."""
         self._latest = self._lines.likely_model(session) or self._latest or self._lines.default_model()
         return self._latest
 
-    async def _play(self, asked: Sequence[_Play]) -> None:
+    async def _play(self, asked: Sequence[SingleMove]) -> None:
         """Load the sessions of moves whose turn it is, and play what is plain, the moves of a model together."""
         plays = [play for play in asked if self._may_begin(play)]
         if not plays:
             return
-        _tell_how_long_they_waited({play.asked for play in plays})
+        tell_how_long_they_waited({play.asked for play in plays})
         batches: dict[str, list[_Taken]] = {}
         try:
             sessions = await self._keeper.load_all([play.session for play in plays])
@@ -157,7 +127,7 @@ class Plays:
         for batch in batches.values():
             await self._play_batch(batch[0].model, batch)
 
-    def _may_begin(self, play: _Play) -> bool:
+    def _may_begin(self, play: SingleMove) -> bool:
         """Take the turn of a move's session, if anybody waits for it and nobody else has it."""
         if play.over:
             return False
@@ -166,22 +136,22 @@ class Plays:
         play.settle(None)
         return False
 
-    def _take(self, play: _Play, session: Found) -> _Taken | None:
+    def _take(self, play: SingleMove, session: Found) -> _Taken | None:
         """Play the move on the session's position, if nothing speaks against it."""
         if play.over or not isinstance(session, Session):
             return None
         model = self._lines.fitting(session)
-        if model is None or play.request.ply not in (None, session.ply) or session.ply >= self._longest:
+        if model is None or play.ply not in (None, session.ply) or session.ply >= self._longest:
             return None
         line = self._lines.resume(model, session, take=True)
         try:
-            line.play(play.request.moves)
+            line.play((play.move,))
         except BadMove:
             self._lines.give_back(session, line)
             return None
         return _Taken(play, session, model, line)
 
-    def _dismiss(self, play: _Play, error: Exception | None) -> None:
+    def _dismiss(self, play: SingleMove, error: Exception | None) -> None:
         """Give a turn back; say what went wrong, if anything did."""
         self._keeper.give_back(play.session)
         play.settle(error)
@@ -220,22 +190,15 @@ class Plays:
         """Commit the moves and answer them; what another process was faster with is not plain after all."""
         after = [self._lines.after(taken.session, model, taken.line) for taken in batch]
         commits = [Commit(new, taken.session.revision) for new, taken in zip(after, batch, strict=True)]
-        kept = await self._keeper.commit_all(commits, [taken.line.position for taken in batch])
-        for taken, was_kept in zip(batch, kept, strict=True):
-            play = taken.play
-            if not play.over:
-                play.settle(answers.played(taken.session, model, taken.line, play.request) if was_kept else None)
 
+        @cache
+        def written() -> list[schemas.MovesAnswer]:
+            return [answers.played(taken.session, model, taken.line, 1, taken.play.top_k) for taken in batch]
 
-def _tell_how_long_they_waited(asked: Collection[_Asked]) -> None:
-    """Let each request know how long its moves waited for their batch, and what is done from here on for all."""
-    now = time.perf_counter()
-    for one in asked:
-        # What it waits for after its first batch is the network.
-        if one.timing is not None and not one.told:
-            one.told = True
-            one.timing.add(BATCH, one.begun, now, one.left)
-    share_timing(one.timing for one in asked)
+        positions = [taken.line.position for taken in batch]
+        kept = await self._keeper.commit_all(commits, positions, written if len(batch) >= _WORTH_WAKING_FOR else None)
+        for taken, was_kept, answer in zip(batch, kept, written(), strict=True):
+            taken.play.settle(answer if was_kept else None)
 
 
 def expected(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | Problem | None:

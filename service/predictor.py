@@ -74,26 +74,29 @@ class Predictor:
             model, alive = await self._lines.alive(session)
             line = await self._played(model, alive, request, take=len(request.moves) == 1)
             after = self._lines.after(alive, model, line)
-            return Change(after, answers.played(session, model, line, request), line.position)
+            answer = answers.played(session, model, line, len(request.moves), request.top_k)
+            return Change(after, answer, line.position)
 
         return await self._keeper.change(id_, change)
 
     async def steps(self, request: requests.StepsRequest) -> schemas.StepsAnswer:
         """Play moves in many sessions; each item succeeds or fails on its own, those of one session in their order."""
         check_sequences([len(step.moves) for step in request.steps], self._settings)
+        steps = request.steps
+        given = await self._plays.play_all(steps, request.top_k)
+        left = [number for number, answer in enumerate(given) if answer is None]
         # They were checked as part of the whole.
         make = requests.MovesRequest.model_construct
-        asked = [(item.session, make(moves=item.moves, ply=item.ply, top_k=request.top_k)) for item in request.steps]
-        given = await self._plays.play_all(asked)
-        left = [number for number, answer in enumerate(given) if answer is None]
-        late = await asyncio.gather(*(self._play(*asked[number]) for number in left), return_exceptions=True)
+        alone = [make(moves=steps[number].moves, ply=steps[number].ply, top_k=request.top_k) for number in left]
+        plays = (self._play(steps[number].session, one) for number, one in zip(left, alone, strict=True))
+        late = await asyncio.gather(*plays, return_exceptions=True)
         for number, answer in zip(left, late, strict=True):
             given[number] = expected(answer)
         # Of a batch that failed every item has the same cause.
         for cause, answer in {one.__cause__: one for one in given if isinstance(one, Problem)}.items():
             if cause is not None:
                 _log.error("%s", answer, exc_info=cause)
-        return {"results": [answers.step(id_, answer) for (id_, _), answer in zip(asked, given, strict=True)]}
+        return {"results": [answers.step(step.session, answer) for step, answer in zip(steps, given, strict=True)]}
 
     async def peek(self, id_: str, request: requests.MovesRequest) -> schemas.MovesAnswer:
         """Answer moves as if they were played; nothing of them is kept."""
@@ -102,7 +105,7 @@ class Predictor:
             raise PlyConflict.at(session.id, session.ply, believed=request.ply)
         with within_deadline():
             line = await self._played(model, alive, request)
-        return answers.played(session, model, line, request)
+        return answers.played(session, model, line, len(request.moves), request.top_k)
 
     async def get(self, id_: str, top_k: int) -> schemas.SessionAnswer:
         """Give a session as it stands."""
@@ -152,7 +155,7 @@ class Predictor:
         if pack_moves(line.moves) != session.moves[:after]:
             raise PlyConflict.at(session.id, session.ply, believed=before)
         await line.run(model.scheduler, model.prefixes)
-        return answers.played(session, model, line, request)
+        return answers.played(session, model, line, len(request.moves), request.top_k)
 
     def _read(
         self,

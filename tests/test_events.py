@@ -48,10 +48,10 @@ class Store(MemoryStore):
         with self.lock:
             return super().load_many(ids)
 
-    def has(self, session: Session) -> bool:
-        return not self.broken and super().has(session)
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
+        return [held and not self.broken for held in super().has_many(sessions)]
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
         self.commits += len(commits)
         return super().commit_many(commits)
 

@@ -42,8 +42,7 @@ async def turns(count: int) -> None:
 
 
 async def add(gathering: Gathering[int], *items: int) -> None:
-    for item in items:
-        gathering.add(item)
+    gathering.add(items)
 
 
 async def test_what_comes_in_one_turn_is_one_batch():
@@ -116,6 +115,6 @@ async def test_it_does_not_count_as_a_part_of_what_its_first_caller_does():
         seen.append(caller.get())
 
     caller.set("the first")
-    Gathering(work, 10, Waiting()).add(1)
+    Gathering(work, 10, Waiting()).add([1])
     await turns(5)
     assert seen == ["nobody"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from model.games.tokens import TokenPosition
+from service import answers
 from service.deadline import begin_deadline, within_deadline
 from service.engine import Engine, Input, Rows
 from service.metrics import samples
@@ -28,7 +29,7 @@ class Store(MemoryStore):
         self.own: list[int] = []
         self.broken = False
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
         if self.broken:
             raise OSError("out of order")
         self.kept.append(len(commits))
@@ -164,6 +165,40 @@ async def test_steps_of_many_sessions_are_one_tick_and_one_commit(client, store,
     results = (await client.ok("POST", "/steps", {"steps": steps}))["results"]
     assert [(result["session"], result["ply"]) for result in results] == [(f"s{number}", 1) for number in range(6)]
     assert (held.rows, store.kept) == ([6], [6])
+
+
+async def test_answers_are_written_while_the_store_waits_for_its_disk(settings, monkeypatch):
+    written = threading.Event()
+    in_time: list[bool] = []
+    write = answers.played
+
+    class Disk(Store):
+        """A store whose disk is done once an answer was written."""
+
+        quick = False
+
+        def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
+            kept = super().commit_many(commits)
+            written.clear()
+            waits()
+            in_time.append(written.wait(0.5))
+            return kept
+
+    def written_answer(*about: Any) -> Any:
+        written.set()
+        return write(*about)
+
+    store = Disk()
+    monkeypatch.setattr("service.app.open_store", lambda _: store)
+    async with serving(settings) as client:
+        for number in range(6):
+            await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
+        in_time.clear()
+        monkeypatch.setattr(answers, "played", written_answer)
+        for ply in (1, 2):
+            together = await asyncio.gather(*(play(client, number, "red") for number in range(6)))
+            assert [answer["ply"] for answer in together] == [ply] * 6
+    assert in_time == [True, True]
 
 
 async def test_together_or_alone_the_answers_are_the_same(client, store):

@@ -348,11 +348,11 @@ class BreakableStore(MemoryStore):
         self._check()
         return super().load_many(ids)
 
-    def has(self, session: Session) -> bool:
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
         self._check()
-        return super().has(session)
+        return super().has_many(sessions)
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
         self._check()
         return super().commit_many(commits)
 

@@ -218,20 +218,27 @@ def test_a_commit_without_a_cache_drops_the_one_that_was_there_and_a_later_one_b
 
 def test_what_is_kept_is_told_from_what_is_not_any_more(store: SessionStore):
     session, after = make_session(), make_session(revision=2, moves=(3, 1, 2, 4))
-    assert not store.has(session)
+    assert store.has_many([]) == []
+    assert store.has_many([session]) == [False]
     commit(store, session)
     # A store that cannot know without a journey may say no, but never yes to what has changed.
-    knows = store.has(session)
-    assert knows == (not isinstance(store, ValkeyStore))
-    assert store.has(load(store)) == knows
-    assert not store.has(after)
-    assert not store.has(cold(session))
+    knows = not isinstance(store, ValkeyStore)
+    assert store.has_many([session, load(store)]) == [knows, knows]
+    assert store.has_many([after, session, cold(session)]) == [False, knows, False]
     assert store.commit_many([Commit(after, 1)]) == [True]
-    assert (store.has(session), store.has(after)) == (False, knows)
+    assert store.has_many([session, after]) == [False, knows]
     assert store.commit_many([Commit(cold(make_session(revision=3)), 2)]) == [True]
-    assert (store.has(make_session(revision=3)), store.has(cold(make_session(revision=3)))) == (False, knows)
+    assert store.has_many([make_session(revision=3), cold(make_session(revision=3))]) == [False, knows]
     assert store.delete_many(["a"]) == [True]
-    assert not store.has(cold(make_session(revision=3)))
+    assert store.has_many([cold(make_session(revision=3))]) == [False]
+
+
+def test_a_commit_says_when_nothing_but_the_disk_is_waited_for(store: SessionStore):
+    told: list[bool] = []
+    commits = [Commit(make_session(), None), Commit(make_session("b"), None)]
+    assert store.commit_many(commits, waits=lambda: told.append(True)) == [True, True]
+    assert told == ([True] if isinstance(store, LmdbStore) else [])
+    assert [fields(one) for one in store.load_many(["a", "b"])] == [fields(commit.session) for commit in commits]
 
 
 def test_a_commit_that_expects_no_session_is_refused_where_there_is_one(store: SessionStore):

@@ -496,7 +496,7 @@ async def test_a_commit_that_has_begun_is_finished_for_a_client_that_leaves(
     class Slow(MemoryStore):
         quick = False
 
-        def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+        def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
             if commits[0].expected is None:
                 return super().commit_many(commits)
             return held.by(super().commit_many)(commits)

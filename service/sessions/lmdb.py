@@ -1,6 +1,7 @@
 """Sessions in an LMDB file: durable, larger than memory, shared by all processes of one machine."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,18 @@ class LmdbStore:
             records = [(get(transaction, key, self._logs), get(transaction, key, self._caches)) for key in keys]
         return [_read(id_, log, cache) for id_, (log, cache) in zip(ids, records, strict=True)]
 
-    def has(self, session: Session) -> bool:
-        """Say whether a session is still as it was given or kept; nothing of it is copied."""
-        key = session.id.encode()
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
+        """Say which sessions are still as they were given or kept; nothing of them is copied."""
         with self._env.begin(buffers=True) as transaction:
-            return is_of(session, transaction.get(key, db=self._logs), transaction.get(key, db=self._caches))
+            logs, caches = partial(transaction.get, db=self._logs), partial(transaction.get, db=self._caches)
+            return [is_of(session, logs(key := session.id.encode()), caches(key)) for session in sessions]
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Callable[[], None] = lambda: None) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         # Of the cache that is there no more is looked at than how it begins.
         with self._env.begin(write=True, buffers=True) as transaction:
             kept = [self._commit(transaction, commit) for commit in commits]
+            waits()
         self._flush()
         return kept
 

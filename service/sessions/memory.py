@@ -28,12 +28,11 @@ class MemoryStore:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
         return [read(id_, *self._records.get(id_, (None, None)), gone=id_ in self._gone) for id_ in ids]
 
-    def has(self, session: Session) -> bool:
-        """Say whether a session is still as it was given or kept."""
-        log, cache = self._records.get(session.id, (None, None))
-        return is_of(session, log, cache)
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
+        """Say which sessions are still as they were given or kept."""
+        return [is_of(session, *self._records.get(session.id, (None, None))) for session in sessions]
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Callable[[], None] = lambda: None) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         return [self._commit(commit) for commit in commits]
 

@@ -181,8 +181,8 @@ class StoreError(Exception):
 class SessionStore(Protocol):
     """Where sessions live.
 
-    Any thread may call, one at a time; only ``has``, ``kept``, ``watch`` and what that gives, and ``load_many`` where
-    it is near, may be called while another call runs.
+    Any thread may call, one at a time; only ``has_many``, ``kept``, ``watch`` and what that gives, and ``load_many``
+    where it is near, may be called while another call runs.
     What goes wrong raises: StoreError where the store cannot be reached, else the error of what it is built on. Whether
     a commit that raised was kept is known by loading.
     """
@@ -198,14 +198,17 @@ class SessionStore(Protocol):
     def load_many(self, ids: Sequence[str]) -> list[Found]:
         """Give the sessions of ``ids``, in order, None for those that nothing is known of."""
 
-    def has(self, session: Session) -> bool:
-        """Say whether a session that was loaded or kept before is still what ``load_many`` would give, its cache too.
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
+        """Say of sessions that were loaded or kept before which are still what ``load_many`` would give, caches too.
 
         It takes microseconds and may be called while another call runs. A store that cannot know so quickly says no.
         """
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
-        """Keep each session whose expectation holds; say for each whether it was kept. Later items see earlier ones."""
+    def commit_many(self, commits: Sequence[Commit], waits: Callable[[], None] = lambda: None) -> list[bool]:
+        """Keep each session whose expectation holds; say for each whether it was kept. Later items see earlier ones.
+
+        ``waits`` is called once nothing is left to do but to wait for a disk or a server, if there is such a moment.
+        """
 
     def delete_many(self, ids: Sequence[str]) -> list[bool]:
         """Forget sessions without a trace; say for each whether it was there."""

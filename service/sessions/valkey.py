@@ -71,11 +71,11 @@ class ValkeyStore:
             read(id_, log, cache, gone=mark is not None) for id_, (log, cache, mark) in zip(ids, answers, strict=True)
         ]
 
-    def has(self, session: Session) -> bool:
-        """Give False: asking would take as long as loading."""
-        return False
+    def has_many(self, sessions: Sequence[Session]) -> list[bool]:
+        """Give False for each: asking would take as long as loading."""
+        return [False] * len(sessions)
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[bool]:
+    def commit_many(self, commits: Sequence[Commit], waits: Callable[[], None] = lambda: None) -> list[bool]:
         """Keep each session whose expectation holds; say for each whether it was kept."""
         return self._run(_COMMIT, [(commit.session.id, self._change(commit)) for commit in commits])
 
