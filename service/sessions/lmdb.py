@@ -31,7 +31,7 @@ _AT_ONCE = 512
 _BETWEEN = BETWEEN.encode()
 _BEHIND = bytes([_BETWEEN[0] + 1])
 # Plies by which the cache of a session may be behind its log, once so many changes in a row were this process's own.
-_LAG, _OWN = 3, 4
+_LAG, _OWN = 7, 4
 # Bytes of the longest key that LMDB takes.
 _LONGEST = 511
 
@@ -43,8 +43,8 @@ class LmdbStore:
     a cache, ``cold`` those without, ``gone`` those of which only a mark is left. Every id stands in one of them.
 
     A move writes as few pages as can be, since these are what a durable move costs: its log, every few seconds its
-    place in an index, and, of a session in which no other process plays, its cache every fourth time: whoever loads it
-    in between computes up to three plies anew, which costs less than to write it with each, as long as that is seldom.
+    place in an index, and, of a session in which no other process plays, its cache every eighth time: whoever loads it
+    in between computes up to seven plies anew, which costs less than to write it with each, as long as that is seldom.
     """
 
     near = True
