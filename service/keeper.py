@@ -112,10 +112,13 @@ class Keeper:
         used = now()
         fresh = [self._stamped(commit, used) for commit in commits]
         begun = time.perf_counter()
+        if meanwhile is not None:
+            self._meanwhile.offer(meanwhile)
         try:
-            with self._meanwhile.offer(meanwhile):
-                kept = await self._commit.all(fresh)
+            kept = await self._commit.all(fresh)
         finally:
+            if meanwhile is not None:
+                self._meanwhile.withdraw(meanwhile)
             _asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
             if was_kept:

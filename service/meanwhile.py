@@ -1,8 +1,8 @@
 """Reads work that may as well be done early and does it in the event loop while another thread waits for something."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 Work = Callable[[], object]
 
@@ -15,21 +15,17 @@ class Meanwhile:
         self._offered: set[Work] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    @contextmanager
-    def offer(self, work: Work | None) -> Iterator[None]:
-        """Let ``work``, if there is any, be done while the block runs, or not at all.
+    def offer(self, work: Work) -> None:
+        """Let ``work`` be done before it is withdrawn, or not at all; to be called in the event loop.
 
         Whoever needs what it gives calls it afterwards all the same, and hears there what goes wrong.
         """
-        if work is None:
-            yield
-            return
         self._loop = asyncio.get_running_loop()
         self._offered.add(work)
-        try:
-            yield
-        finally:
-            self._offered.discard(work)
+
+    def withdraw(self, work: Work) -> None:
+        """Let ``work`` not be done any more."""
+        self._offered.discard(work)
 
     def begin(self) -> None:
         """Let all that is offered be done now; for any thread that begins to wait."""

@@ -21,8 +21,8 @@ async def test_what_is_offered_is_done_in_the_loop_while_another_thread_waits():
         meanwhile.begin()
         return done.wait(10)
 
-    with meanwhile.offer(work):
-        assert await asyncio.to_thread(waits)
+    meanwhile.offer(work)
+    assert await asyncio.to_thread(waits)
     assert threads == [threading.current_thread()]
 
 
@@ -33,21 +33,27 @@ async def test_each_piece_of_work_is_done_once_and_one_that_fails_keeps_no_other
         done.append("fails")
         raise ValueError("out of order")
 
-    with meanwhile.offer(fails), meanwhile.offer(lambda: done.append("works")):
-        for _ in range(2):
-            await asyncio.to_thread(meanwhile.begin)
-            await asyncio.sleep(0.01)
+    meanwhile.offer(fails)
+    meanwhile.offer(lambda: done.append("works"))
+    for _ in range(2):
+        await asyncio.to_thread(meanwhile.begin)
+        await asyncio.sleep(0.01)
     assert sorted(done) == ["fails", "works"]
 
 
-async def test_nothing_is_done_after_its_block_nor_where_nothing_is_offered():
+async def test_what_was_withdrawn_is_not_done():
     meanwhile, done = Meanwhile(), []
     meanwhile.begin()
-    with meanwhile.offer(lambda: done.append("late")), meanwhile.offer(None):
-        # The loop has no turn before the block ends.
-        thread = threading.Thread(target=meanwhile.begin)
-        thread.start()
-        thread.join()
+
+    def late() -> None:
+        done.append("late")
+
+    meanwhile.offer(late)
+    # The loop has no turn before the work is withdrawn.
+    thread = threading.Thread(target=meanwhile.begin)
+    thread.start()
+    thread.join()
+    meanwhile.withdraw(late)
     await asyncio.sleep(0.01)
     assert done == []
 
@@ -56,7 +62,7 @@ def test_a_loop_that_is_closed_keeps_nobody_from_waiting():
     meanwhile = Meanwhile()
 
     async def offered() -> None:
-        meanwhile.offer(lambda: None).__enter__()
+        meanwhile.offer(lambda: None)
 
     asyncio.run(offered())
     meanwhile.begin()
