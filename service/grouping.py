@@ -14,15 +14,15 @@ Result = TypeVar("Result")
 
 
 class Group(Generic[Item, Result]):
-    """Groups calls to a function of many items, which runs on ``executor``, or in the event loop if there is none."""
+    """Groups calls to a function of many items, which runs on ``executor``.
+
+    Without one it runs in the event loop: there it must not wait, nothing can come meanwhile, and each call is its own.
+    """
 
     def __init__(
         self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None, tally: Tally | None = None
     ) -> None:
-        """Take a function that gives one result per item, in order; without an executor it must not wait.
-
-        ``tally`` counts the seconds of its calls, those that failed too.
-        """
+        """Take a function that gives one result per item, in order; ``tally`` counts the seconds of all its calls."""
         self._call, self._executor, self._tally = call, executor, tally
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -34,6 +34,15 @@ class Group(Generic[Item, Result]):
 
     async def all(self, items: Sequence[Item]) -> Sequence[Result]:
         """Give the results of many items, which stay together; StoreFailed if the call they were part of failed."""
+        if self._executor is None:
+            begun = time.perf_counter()
+            try:
+                return self._checked(items)
+            except Exception as error:
+                failure = _failure(error)
+                raise failure from failure.__cause__
+            finally:
+                self._count(begun)
         future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, future))
         if self._running is None:
@@ -48,12 +57,7 @@ class Group(Generic[Item, Result]):
             items = [item for together, _ in group for item in together]
             begun = time.perf_counter()
             try:
-                if self._executor is None:
-                    results = self._call(items)
-                else:
-                    results = await loop.run_in_executor(self._executor, self._call, items)
-                if len(results) != len(items):
-                    raise ValueError(f"{len(results)} results of {len(items)} items")
+                results = await loop.run_in_executor(self._executor, self._checked, items)
             except Exception as error:
                 for _, future in group:
                     if not future.done():
@@ -64,9 +68,18 @@ class Group(Generic[Item, Result]):
                     if not future.done():
                         future.set_result(results[first : first + len(together)])
                     first += len(together)
-            if self._tally is not None:
-                self._tally.add(time.perf_counter() - begun)
+            self._count(begun)
         self._running = None
+
+    def _checked(self, items: Sequence[Item]) -> Sequence[Result]:
+        results = self._call(items)
+        if len(results) != len(items):
+            raise ValueError(f"{len(results)} results of {len(items)} items")
+        return results
+
+    def _count(self, begun: float) -> None:
+        if self._tally is not None:
+            self._tally.add(time.perf_counter() - begun)
 
 
 def _failure(error: Exception) -> Problem:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.errors import EngineFailed, Overloaded
 from service.jobs import Asked, Input, Job, Outcome, Read, Rows, Step
@@ -100,7 +100,11 @@ class Scheduler(Generic[Input]):
         self._queued += steps
         self._meter.waiting.value += steps
         if self._ticking is None:
-            self._ticking = asyncio.create_task(self._tick_while_waiting())
+            if steps == len(jobs) and self._is_brief(steps):
+                # All are through with it, so there is nothing to begin a task for.
+                self._tick_here(self._next_batch())
+            else:
+                self._ticking = asyncio.create_task(self._tick_while_waiting())
         try:
             await asked.done
         finally:
@@ -124,21 +128,27 @@ class Scheduler(Generic[Input]):
     async def _tick_while_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
-            begun = time.perf_counter()
-            try:
-                if self._work.seconds(len(batch)) <= self._brief:
-                    self._tick(batch)
-                    # A long job must not keep the loop from what else there is to do.
-                    await asyncio.sleep(0)
-                else:
-                    await loop.run_in_executor(self._thread, self._tick, batch)
-            except Exception as error:
-                for job in batch:
-                    job.failure = error
+            if self._is_brief(len(batch)):
+                self._tick_here(batch)
+                # A long job must not keep the loop from what else there is to do.
+                await asyncio.sleep(0)
             else:
-                self._pace.add(len(batch), time.perf_counter() - begun)
-            self._settle(batch, begun)
+                begun = time.perf_counter()
+                try:
+                    await loop.run_in_executor(self._thread, self._tick, batch)
+                except Exception as error:
+                    # The thread has ended.
+                    _fail(batch, error)
+                self._settle(batch, begun)
         self._ticking = None
+
+    def _is_brief(self, rows: int) -> bool:
+        return rows <= self._max_batch and self._work.seconds(rows) <= self._brief
+
+    def _tick_here(self, batch: list[Job[Input]]) -> None:
+        begun = time.perf_counter()
+        self._tick(batch)
+        self._settle(batch, begun)
 
     def _next_batch(self) -> list[Job[Input]]:
         batch: list[Job[Input]] = []
@@ -149,7 +159,13 @@ class Scheduler(Generic[Input]):
         return batch
 
     def _tick(self, batch: list[Job[Input]]) -> None:
-        """Take one step of every job, and read the answers from it."""
+        """Take one step of every job, and read the answers from it; or note with each what went wrong."""
+        try:
+            self._take_step(batch)
+        except Exception as error:
+            _fail(batch, error)
+
+    def _take_step(self, batch: list[Job[Input]]) -> None:
         begun = time.thread_time()
         steps = [job.step for job in batch]
         outputs, states = self._engine.step([step.input for step in steps], [job.state for job in batch])
@@ -167,6 +183,7 @@ class Scheduler(Generic[Input]):
     def _settle(self, batch: list[Job[Input]], begun: float) -> None:
         """Answer the jobs that are through; the others wait behind those that came meanwhile."""
         ended = time.perf_counter()
+        self._pace.add(len(batch), ended - begun)
         self._meter.ticked(len(batch), ended - begun)
         for job in batch:
             asked = job.asked
@@ -184,7 +201,12 @@ class Scheduler(Generic[Input]):
                 asked.done.set_result(None)
 
 
-def _read(read: Read, jobs: list[Job[Input]], outputs: Rows) -> None:
+def _fail(batch: list[Job[Any]], error: Exception) -> None:
+    for job in batch:
+        job.failure = error
+
+
+def _read(read: Read, jobs: list[Job[Any]], outputs: Rows) -> None:
     """Read the answers of jobs; one that cannot be read is its job's failure, and no other's."""
     try:
         answers = read([job.step.about for job in jobs], outputs)

@@ -96,6 +96,19 @@ def test_a_failure_of_the_store_says_what_failed(group):
     asyncio.run(test())
 
 
+def test_without_a_thread_each_call_is_its_own_and_fails_alone(square):
+    async def test() -> None:
+        alone: Group[int, int] = Group(square, None)
+        answers = await asyncio.gather(*map(alone, range(5)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreFailed, UnknownSession, StoreFailed, int, int]
+        assert [str(answers[0].__cause__), answers[1].__cause__] == ["no space left", None]
+        assert answers[3:] == [9, 16]
+        assert await alone.all([3, 4]) == [9, 16]
+        assert square.calls == [[0], [1], [2], [3], [4], [3, 4]]
+
+    asyncio.run(test())
+
+
 def test_a_waiter_that_is_cancelled_does_not_break_the_others(group, square):
     async def test() -> None:
         tasks = await begin(group, square, 3, 4, 5)
