@@ -89,7 +89,8 @@ class Scheduler(Generic[Input]):
     ) -> list[Outcome | EngineFailed]:
         """Do what ``run`` does with many states and their steps, at least one each, in as few ticks as that takes.
 
-        ``since`` is when the first of them began to wait elsewhere, by ``time.perf_counter``; None if none did.
+        ``since`` is when the first of them began to wait for others elsewhere, by ``time.perf_counter``; None if none
+        did: then they wait here for what else comes in this turn of the event loop.
         """
         steps = sum(len(steps) for _, steps in lines)
         self._admit(self._queued, steps)
@@ -100,8 +101,8 @@ class Scheduler(Generic[Input]):
         self._queued += steps
         self._meter.waiting.value += steps
         if self._ticking is None:
-            if steps == len(jobs) and self._is_brief(steps):
-                # All are through with it, so there is nothing to begin a task for.
+            if since is not None and steps == len(jobs) and self._is_brief(steps):
+                # Nobody is left to wait for, nothing is left to do afterwards: there is no use in a task.
                 self._tick_here(self._next_batch())
             else:
                 self._ticking = asyncio.create_task(self._tick_while_waiting())

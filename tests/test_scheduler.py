@@ -103,6 +103,19 @@ def test_a_job_without_steps_is_through_at_once(scheduler, engine, caplog):
     run(test(), caplog)
 
 
+def test_steps_that_come_in_one_turn_share_a_tick_unless_they_have_waited_for_each_other_elsewhere(engine, caplog):
+    async def test() -> None:
+        scheduler = Scheduler(engine, max_batch=4, max_queue=MAX_QUEUE, brief=0.9)
+        await scheduler.run(b"", steps_of(9))
+        await asyncio.gather(*(scheduler.run(b"", steps_of(value)) for value in (1, 2, 3)))
+        gathered = [scheduler.run_all([(b"", steps_of(value))], since=time.perf_counter()) for value in (4, 5)]
+        assert [[outcome.answers for outcome in one] for one in await asyncio.gather(*gathered)] == [[[8]], [[10]]]
+        assert engine.ticks == [[9], [1, 2, 3], [4], [5]]
+        scheduler.close()
+
+    run(test(), caplog)
+
+
 def test_jobs_of_any_length_get_their_own_answers(scheduler, engine, caplog):
     async def test() -> None:
         jobs = [[(7 * job + step) % 100 for step in range(job % 9)] for job in range(50)]
