@@ -85,11 +85,8 @@ class Predictor:
         steps = request.steps
         given = await self._plays.play_all(steps, request.top_k)
         left = [number for number, answer in enumerate(given) if answer is None]
-        # They were checked as part of the whole.
-        make = requests.MovesRequest.model_construct
-        alone = [make(moves=steps[number].moves, ply=steps[number].ply, top_k=request.top_k) for number in left]
-        plays = (self._play(steps[number].session, one) for number, one in zip(left, alone, strict=True))
-        late = await asyncio.gather(*plays, return_exceptions=True)
+        alone = (self._play(steps[number].session, _alone(steps[number], request.top_k)) for number in left)
+        late = await asyncio.gather(*alone, return_exceptions=True)
         for number, answer in zip(left, late, strict=True):
             given[number] = expected(answer)
         # Of a batch that failed every item has the same cause.
@@ -173,6 +170,11 @@ class Predictor:
             line.play(moves, sequence=number)
             lines.append(line)
         return lines
+
+
+def _alone(step: requests.Step, top_k: int) -> requests.MovesRequest:
+    """Give one step of many as a request of its own, which was checked as part of the whole."""
+    return requests.MovesRequest.model_construct(moves=step.moves, ply=step.ply, top_k=top_k)
 
 
 async def _all(runs: Iterable[Coroutine[Any, Any, None]]) -> None:
