@@ -176,12 +176,13 @@ async def test_answers_are_written_while_the_store_waits_for_its_disk(settings, 
         """A store whose disk is done once an answer was written."""
 
         quick = False
+        patience = 0.0
 
         def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
             kept = super().commit_many(commits)
             written.clear()
             waits()
-            in_time.append(written.wait(0.5))
+            in_time.append(written.wait(self.patience))
             return kept
 
     def written_answer(*about: Any) -> Any:
@@ -194,6 +195,7 @@ async def test_answers_are_written_while_the_store_waits_for_its_disk(settings, 
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
         in_time.clear()
+        store.patience = 10
         monkeypatch.setattr(answers, "played", written_answer)
         for ply in (1, 2):
             together = await asyncio.gather(*(play(client, number, "red") for number in range(6)))
