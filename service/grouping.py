@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from service.errors import Problem, StoreFailed
 from service.metrics import Tally
+from service.pace import Pace
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,14 +17,22 @@ Result = TypeVar("Result")
 class Group(Generic[Item, Result]):
     """Groups calls to a function of many items, which runs on ``executor``.
 
-    Without one it runs in the event loop: there it must not wait, nothing can come meanwhile, and each call is its own.
+    Without one it runs in the event loop: there nothing can come meanwhile, and each call is its own.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Sequence[Result]], executor: Executor | None, tally: Tally | None = None
+        self,
+        call: Callable[[Sequence[Item]], Sequence[Result]],
+        executor: Executor | None,
+        tally: Tally | None = None,
+        brief: float = 0.0,
     ) -> None:
-        """Take a function that gives one result per item, in order; ``tally`` counts the seconds of all its calls."""
-        self._call, self._executor, self._tally = call, executor, tally
+        """Take a function that gives one result per item, in order; ``tally`` counts the seconds of all its calls.
+
+        ``brief`` is how many seconds a call may keep the event loop: see ``gathered``.
+        """
+        self._call, self._executor, self._tally, self._brief = call, executor, tally, brief
+        self._pace = Pace()
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -35,20 +44,33 @@ class Group(Generic[Item, Result]):
     async def all(self, items: Sequence[Item]) -> Sequence[Result]:
         """Give the results of many items, which stay together; StoreFailed if the call they were part of failed."""
         if self._executor is None:
-            begun = time.perf_counter()
-            try:
-                return self._checked(items)
-            except Exception as error:
-                failure = _failure(error)
-                raise failure from failure.__cause__
-            finally:
-                self._count(begun)
+            return self._here(items)
         future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, future))
         if self._running is None:
             self._running = asyncio.create_task(self._run_while_waiting())
         # A commit that was begun is finished, even for a caller who is gone: it would be half known otherwise.
         return await future
+
+    async def gathered(self, items: Sequence[Item]) -> Sequence[Result]:
+        """Do what ``all`` does with items behind which nobody is likely to come.
+
+        They run in the event loop if calls were brief lately: the way to the executor and back, and the race for the
+        interpreter, would keep it nearly as long.
+        """
+        if self._running is None and self._pace.seconds(1) <= self._brief:
+            return self._here(items)
+        return await self.all(items)
+
+    def _here(self, items: Sequence[Item]) -> Sequence[Result]:
+        begun = time.perf_counter()
+        try:
+            return self._checked(items)
+        except Exception as error:
+            failure = _failure(error)
+            raise failure from failure.__cause__
+        finally:
+            self._count(begun)
 
     async def _run_while_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -78,8 +100,10 @@ class Group(Generic[Item, Result]):
         return results
 
     def _count(self, begun: float) -> None:
+        seconds = time.perf_counter() - begun
+        self._pace.add(1, seconds)
         if self._tally is not None:
-            self._tally.add(time.perf_counter() - begun)
+            self._tally.add(seconds)
 
 
 def _failure(error: Exception) -> Problem:

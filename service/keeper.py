@@ -1,6 +1,7 @@
 """Reads and writes sessions through the store, many in one call, and lets changes of one session take turns."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 _ATTEMPTS = 16
 # Milliseconds for which looking at a session is not worth a write to say that it is in use.
 _TOUCHED = 60_000
+# Seconds that a commit may keep the event loop, disk and all: as many as a step of the network.
+_BRIEF = 0.003
 
 
 class Change(NamedTuple, Generic[Answer_co]):
@@ -52,8 +55,10 @@ class Keeper:
         self._load = Group(store.load_many, None if store.near else self._thread, store_seconds.of("load"))
         self._meanwhile = Meanwhile()
         commit = store.commit_many if store.quick else partial(store.commit_many, waits=self._meanwhile.begin)
-        self._commit = Group(commit, thread, store_seconds.of("commit"))
+        self._commit = Group(commit, thread, store_seconds.of("commit"), _BRIEF if store.near else 0)
         self._delete = Group(store.delete_many, thread, store_seconds.of("delete"))
+        # Whether the thread has to take its time from the event loop of some worker.
+        self._crowded = settings.workers >= (os.cpu_count() or 1)
 
     def close(self) -> None:
         """Finish what the store is doing."""
@@ -96,7 +101,7 @@ class Keeper:
 
         ``position``, where it stands, is given away with it.
         """
-        (kept,) = await self.commit_all([Commit(session, expected)], [position])
+        (kept,) = await self._keep(self._commit.all, [Commit(session, expected)], [position])
         return kept
 
     async def commit_all(
@@ -105,20 +110,31 @@ class Keeper:
         positions: Sequence[Position | None],
         meanwhile: Work | None = None,
     ) -> Sequence[bool]:
-        """Do with many sessions, and where they stand, what ``commit`` does with one.
+        """Do with all sessions that are to be kept, and where they stand, what ``commit`` does with one.
 
-        ``meanwhile`` is called while the store waits for its disk, if it does; see ``Meanwhile.offer``.
+        ``meanwhile`` is called while a thread waits for the disk, if one does; see ``Meanwhile.offer``.
         """
-        used = now()
-        fresh = [self._stamped(commit, used) for commit in commits]
-        begun = time.perf_counter()
+        keep = self._commit.gathered if meanwhile is None or self._crowded else self._commit.all
         if meanwhile is not None:
             self._meanwhile.offer(meanwhile)
         try:
-            kept = await self._commit.all(fresh)
+            return await self._keep(keep, commits, positions)
         finally:
             if meanwhile is not None:
                 self._meanwhile.withdraw(meanwhile)
+
+    async def _keep(
+        self,
+        keep: Callable[[Sequence[Commit]], Awaitable[Sequence[bool]]],
+        commits: Sequence[Commit],
+        positions: Sequence[Position | None],
+    ) -> Sequence[bool]:
+        used = now()
+        fresh = [self._stamped(commit, used) for commit in commits]
+        begun = time.perf_counter()
+        try:
+            kept = await keep(fresh)
+        finally:
             _asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
             if was_kept:

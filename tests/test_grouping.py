@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,6 +106,50 @@ def test_without_a_thread_each_call_is_its_own_and_fails_alone(square):
         assert answers[3:] == [9, 16]
         assert await alone.all([3, 4]) == [9, 16]
         assert square.calls == [[0], [1], [2], [3], [4], [3, 4]]
+
+    asyncio.run(test())
+
+
+def test_what_is_gathered_runs_in_the_event_loop_as_long_as_calls_are_brief():
+    threads: list[bool] = []
+    patience = 0.0
+
+    def square(items: Sequence[int]) -> list[int]:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        time.sleep(patience)
+        return [1 // item for item in items]
+
+    async def test() -> None:
+        nonlocal patience
+        with ThreadPoolExecutor(1) as executor:
+            group: Group[int, int] = Group(square, executor, brief=0.2)
+            # How long a call takes is not known at first.
+            assert [list(await group.gathered([1, 2])) for _ in range(3)] == [[1, 0]] * 3
+            with pytest.raises(StoreFailed):
+                await group.gathered([0])
+            assert await group(1) == 1
+            assert threads == [True, False, False, False, True]
+            patience = 2.5
+            await group.gathered([1])
+            patience = 0
+            await group.gathered([1])
+            assert threads[5:] == [False, True]
+
+    asyncio.run(test())
+
+
+def test_what_is_gathered_waits_behind_what_runs(square):
+    async def test() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            group: Group[int, int] = Group(square, executor, brief=60)
+            assert await group(2 + 1) == 9
+            tasks = await begin(group, square, 3, 4)
+            late = asyncio.create_task(group.gathered([5, 6]))
+            await asyncio.sleep(0)
+            square.free.set()
+            assert await late == [25, 36]
+            assert await asyncio.gather(*tasks) == [9, 16]
+            assert square.calls == [[3], [3], [4, 5, 6]]
 
     asyncio.run(test())
 

@@ -191,6 +191,7 @@ async def test_answers_are_written_while_the_store_waits_for_its_disk(settings, 
 
     store = Disk()
     monkeypatch.setattr("service.app.open_store", lambda _: store)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     async with serving(settings) as client:
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
@@ -201,6 +202,32 @@ async def test_answers_are_written_while_the_store_waits_for_its_disk(settings, 
             together = await asyncio.gather(*(play(client, number, "red") for number in range(6)))
             assert [answer["ply"] for answer in together] == [ply] * 6
     assert in_time == [True, True]
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+async def test_a_brief_commit_has_a_thread_only_if_something_is_done_meanwhile(settings, monkeypatch, processors: int):
+    threads: list[bool] = []
+
+    class Disk(Store):
+        quick = False
+
+        def commit_many(self, commits: Sequence[Commit], waits: Any = None) -> list[bool]:
+            threads.append(threading.current_thread() is not threading.main_thread())
+            return super().commit_many(commits)
+
+    store = Disk()
+    monkeypatch.setattr("service.app.open_store", lambda _: store)
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    # However busy the machine is.
+    monkeypatch.setattr("service.keeper._BRIEF", 60)
+    async with serving(settings) as client:
+        for number in range(6):
+            await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
+        assert threads == [True] * 6
+        threads.clear()
+        await play(client, 0, "red")
+        await asyncio.gather(*(play(client, number, "red") for number in range(6)))
+    assert threads == [False, processors == 2]
 
 
 async def test_together_or_alone_the_answers_are_the_same(client, store):
