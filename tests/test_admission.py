@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from service.admission import Admission
+from service.attention import LEAVING, Leaving
 from service.deadline import begin_deadline, within_deadline
 from service.engine import Engine
 from service.errors import DeadlinePassed
+from service.security.connections import BoundedProtocol
 from service.settings import Settings
 from service.stopping import Stopping
 from tests.serving import Client, predict_one, read_problem, serving
@@ -27,7 +31,7 @@ class Behind:
     def __init__(self) -> None:
         self.running: list[str] = []
         self.cancelled: list[str] = []
-        self.free = asyncio.Event()
+        self.free, self.gave_up = asyncio.Event(), asyncio.Event()
         self.begins_to_answer = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,6 +47,7 @@ class Behind:
             await self.free.wait()
         except asyncio.CancelledError:
             self.cancelled.append(scope["path"])
+            self.gave_up.set()
             raise
         if not self.begins_to_answer:
             await send(start)
@@ -52,9 +57,18 @@ class Behind:
 class Exchange:
     """One request of a client that sends its body and then waits, until it leaves."""
 
-    def __init__(self, path: str = "/predict", headers: dict[str, str] | None = None, parts: int = 1) -> None:
+    def __init__(
+        self,
+        path: str = "/predict",
+        headers: dict[str, str] | None = None,
+        parts: int = 1,
+        leaving: Leaving | None = None,
+    ) -> None:
         encoded = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-        self.scope = {"type": "http", "method": "POST", "path": path, "headers": encoded}
+        self.scope = {"type": "http", "method": "POST", "path": path, "headers": encoded, "state": {}}
+        self.leaving = leaving
+        if leaving is not None:
+            self.scope["state"] = {LEAVING: leaving}
         self.to_come: asyncio.Queue[Message] = asyncio.Queue()
         for part in range(parts):
             self.to_come.put_nowait({"type": "http.request", "body": b" ", "more_body": part < parts - 1})
@@ -65,7 +79,10 @@ class Exchange:
         return self
 
     def leave(self) -> None:
-        self.to_come.put_nowait({"type": "http.disconnect"})
+        if self.leaving is None:
+            self.to_come.put_nowait({"type": "http.disconnect"})
+        else:
+            self.leaving.left()
 
     async def _receive(self) -> Message:
         return await self.to_come.get()
@@ -142,8 +159,9 @@ async def test_probes_metrics_and_event_streams_are_served_however_much_runs(adm
     assert [exchange.status for exchange in await asyncio.gather(*running)] == [200] * 6
 
 
-async def test_a_request_whose_client_leaves_is_cancelled_and_makes_room(admission, behind):
-    exchanges = [Exchange(f"/{number}", parts=2) for number in range(3)]
+@pytest.mark.parametrize("make_leaving", [Leaving, lambda: None], ids=["told", "read"])
+async def test_a_request_whose_client_leaves_is_cancelled_and_makes_room(admission, behind, make_leaving):
+    exchanges = [Exchange(f"/{number}", parts=2, leaving=make_leaving()) for number in range(3)]
     running = begin(admission, *exchanges)
     await asyncio.sleep(0.01)
     exchanges[1].leave()
@@ -156,9 +174,10 @@ async def test_a_request_whose_client_leaves_is_cancelled_and_makes_room(admissi
     assert behind.cancelled == ["/1"]
 
 
-async def test_a_client_that_leaves_once_its_answer_has_begun_cancels_nothing(admission, behind):
+@pytest.mark.parametrize("make_leaving", [Leaving, lambda: None], ids=["told", "read"])
+async def test_a_client_that_leaves_once_its_answer_has_begun_cancels_nothing(admission, behind, make_leaving):
     behind.begins_to_answer = True
-    exchange = Exchange()
+    exchange = Exchange(leaving=make_leaving())
     (running,) = begin(admission, exchange)
     await asyncio.sleep(0.15)
     exchange.leave()
@@ -166,6 +185,22 @@ async def test_a_client_that_leaves_once_its_answer_has_begun_cancels_nothing(ad
     behind.free.set()
     assert len((await running).sent) == 2
     assert behind.cancelled == []
+
+
+async def test_a_server_tells_that_a_client_has_left(admission, behind):
+    server = uvicorn.Server(uvicorn.Config(admission, http=BoundedProtocol, lifespan="off", log_level="critical"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"POST /predict HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\n\r\n{}")
+        # Beyond the moment from which on the request is looked after.
+        await asyncio.sleep(0.15)
+        assert behind.running == ["/predict"]
+        writer.close()
+        await asyncio.wait_for(behind.gave_up.wait(), timeout=10)
+        server.should_exit = True
+        await serving
+    assert behind.cancelled == ["/predict"]
 
 
 async def test_a_body_that_does_not_arrive_in_the_time_of_its_request_is_408(admission, behind):
@@ -179,8 +214,11 @@ async def test_a_body_that_does_not_arrive_in_the_time_of_its_request_is_408(adm
     assert behind.running == []
 
 
-async def test_a_body_that_arrives_late_but_in_time_is_read_and_its_client_watched_from_then_on(admission, behind):
-    exchange = Exchange(parts=2)
+@pytest.mark.parametrize("make_leaving", [Leaving, lambda: None], ids=["told", "read"])
+async def test_a_body_that_arrives_late_but_in_time_is_read_and_its_client_watched_from_then_on(
+    admission, behind, make_leaving
+):
+    exchange = Exchange(parts=2, leaving=make_leaving())
     last = [exchange.to_come.get_nowait() for _ in range(2)][1]
     (running,) = begin(admission, exchange)
     await asyncio.sleep(0.12)
@@ -212,14 +250,23 @@ async def test_what_somebody_else_cancels_stays_cancelled(admission, behind):
     assert running.cancelled()
 
 
-async def test_nothing_is_left_of_a_request_that_took_long(admission, behind):
+@pytest.mark.parametrize("make_leaving", [Leaving, lambda: None], ids=["told", "read"])
+async def test_nothing_is_left_of_a_request_that_took_long(admission, behind, make_leaving):
     before = asyncio.all_tasks()
-    (running,) = begin(admission, Exchange())
+    exchange = Exchange(leaving=make_leaving())
+    (running,) = begin(admission, exchange)
     await asyncio.sleep(0.15)
     behind.free.set()
     await running
     await asyncio.sleep(0.01)
     assert asyncio.all_tasks() == before
+    # The connection goes on to the next request, which is the one that ends with it.
+    (following,) = begin(admission, following_exchange := Exchange("/next", leaving=exchange.leaving))
+    behind.free.clear()
+    await asyncio.sleep(0.15)
+    following_exchange.leave()
+    await asyncio.wait_for(following, timeout=10)
+    assert behind.cancelled == ["/next"]
 
 
 async def test_a_request_that_fails_makes_room():

@@ -8,13 +8,15 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.attention import LEAVING, Leaving
+
 # Seconds for the head of a request, and bytes of it and of whatever else is not body; Request-Timeout-Ms is for bodies.
 PATIENCE = 20.0
 LARGEST = 65_536
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which counts what is not body and knows since when it waits for a head."""
+    """uvicorn's protocol, which counts what is not body, knows since when it waits for a head, and tells of its end."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Begin as a connection that has sent nothing."""
@@ -23,6 +25,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Since when a head is waited for; None while there is nothing to wait for."""
         self._beside = 0
         """Bytes since the last request began, less twice its body: a body may come in small chunks."""
+        self._leaving = Leaving()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it is too much."""
@@ -35,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to wait for a head."""
         super().on_message_begin()
         self._since, self._beside = self.loop.time(), 0
+        self.scope["state"][LEAVING] = self._leaving
 
     def on_headers_complete(self) -> None:
         """Wait no more."""
@@ -45,6 +49,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take what is body from what is counted."""
         self._beside -= 2 * len(body)
         super().on_body(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who answers a request of the client that it has left."""
+        super().connection_lost(exc)
+        self._leaving.left()
 
     def look(self, now: float) -> None:
         """Close the connection if its head is overdue."""
