@@ -502,6 +502,8 @@ async def test_a_commit_that_has_begun_is_finished_for_a_client_that_leaves(
             return held.by(super().commit_many)(commits)
 
     monkeypatch.setattr("service.app.open_store", lambda _: Slow(Limits(10**6, 10**6, 100, 100)))
+    # Only its opening was brief.
+    monkeypatch.setattr("service.keeper._BRIEF", 0)
     async with running(settings) as app, client_of(app) as http:
         await open_session(http, "game")
         wire = Wire(app, "/sessions/game/stream")
