@@ -6,7 +6,7 @@ The outermost layer: what is refused here costs next to nothing, and there is no
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +22,13 @@ from service.stopping import Stopping
 _TIMEOUT = b"request-timeout-ms"
 # Seconds after which it is worth the while to look after a request; most are through before.
 _LATE = 0.05
+
+
+class Running(Protocol):
+    """A request that was let in."""
+
+    def look(self) -> None:
+        """Begin to look after it, since it takes long: whether its client is still there, and whether it has time."""
 
 
 class Admission:
@@ -42,8 +49,8 @@ class Admission:
         self._few, self._longest_wait = min(settings.max_batch, self._most), settings.max_wait_ms
         self._running = 0
         self._pace, self._since = Pace(), 0.0
-        self._new: set[Attention] = set()
-        self._older: set[Attention] = set()
+        self._new: set[Running] = set()
+        self._older: set[Running] = set()
         self._round: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,17 +59,18 @@ class Admission:
             await self._pass(scope, receive, send)
             return
         try:
-            timeout = self._admit(scope)
+            self.check_room()
+            timeout = self.timeout(scope)
         except Problem as problem:
             await ProblemJson.of(problem)(scope, receive, send)
             return
         attention = Attention(receive, send, timeout)
-        self._enter(attention)
+        self.enter(attention)
         try:
             begin_deadline(timeout)
             await attention.run(self._app, scope, self._stopping)
         finally:
-            self._leave(attention)
+            self.leave(attention)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin_deadline(None)
@@ -72,12 +80,15 @@ class Admission:
             if not self._stopping.begun:
                 raise
 
-    def _admit(self, scope: Scope) -> int:
-        """Give the milliseconds that a request may take; Overloaded without room, BadTimeout for a bad header."""
+    def check_room(self) -> None:
+        """Pass if one more request may enter now; Overloaded if not."""
         if self._running >= self._few:
             wait = self._pace.milliseconds(self._running)
             if self._running >= self._most or wait > self._longest_wait:
                 raise Overloaded(f"{self._running} requests run already", wait)
+
+    def timeout(self, scope: Scope) -> int:
+        """Give the milliseconds that a request may take; BadTimeout for a bad header."""
         for name, value in scope["headers"]:
             if name == _TIMEOUT:
                 if not value.isdigit() or not (milliseconds := int(value[:DIGITS])):
@@ -85,18 +96,19 @@ class Admission:
                 return min(milliseconds, self._timeout)
         return self._timeout
 
-    def _enter(self, attention: Attention) -> None:
+    def enter(self, request: Running) -> None:
+        """Let a request run until it leaves."""
         if not self._running:
             self._since = time.monotonic()
         self._running += 1
-        self._new.add(attention)
+        self._new.add(request)
         if self._round is None:
             self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round)
 
-    def _leave(self, attention: Attention) -> None:
+    def leave(self, request: Running) -> None:
         """Make room, and learn the pace: the time between two ends, as long as anything runs."""
-        self._new.discard(attention)
-        self._older.discard(attention)
+        self._new.discard(request)
+        self._older.discard(request)
         self._running -= 1
         now = time.monotonic()
         self._pace.add(1, now - self._since)
@@ -104,8 +116,8 @@ class Admission:
 
     def _make_round(self) -> None:
         """Look after the requests that run since the last round; a timer for each would cost more than all the rest."""
-        for attention in self._older:
-            attention.look()
+        for request in self._older:
+            request.look()
         self._older, self._new = self._new, set()
         self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round) if self._older else None
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +33,7 @@ from service.security.quotas import Quotas
 from service.security.setup import describe_keys, facing_browsers, gate_for
 from service.sessions import open_store
 from service.settings import Settings
+from service.shortcut import Shortcut
 from service.stopping import Stopping
 from service.streams.onlookers import Onlookers
 from service.streams.places import Places
@@ -43,6 +44,8 @@ from service.v2.routes import v2_routes
 from service.v2.sequences import Sequences
 
 _log = logging.getLogger("nextply")
+
+Layer = TypeVar("Layer", bound=ASGIApp)
 
 
 def create_app(settings: Settings, traces: Traces | None = None) -> FastAPI:
@@ -57,7 +60,8 @@ def create_app(settings: Settings, traces: Traces | None = None) -> FastAPI:
     recent = Recent(settings.positions)
     keeper = Keeper(store, recent, settings)
     lines = Lines(models, recent)
-    predictor = Predictor(models, lines, keeper, Plays(lines, keeper, settings), settings)
+    plays = Plays(lines, keeper, settings)
+    predictor = Predictor(models, lines, keeper, plays, settings)
     history = History(lines, keeper, settings)
     quotas = Quotas(keeper)
     onlookers, places = Onlookers(keeper, lines, stopping), Places(settings.max_streams)
@@ -94,14 +98,14 @@ def create_app(settings: Settings, traces: Traces | None = None) -> FastAPI:
     answer_failures(app)
     app.put_in_front(lambda behind: BodyLimit(behind, settings))
     app.put_in_front(lambda behind: HotRoutes(behind, predictor, settings))
-    app.put_in_front(lambda behind: Admission(behind, settings, stopping))
-    if gate is not None:
-        app.put_in_front(gate)
+    admission = app.put_in_front(lambda behind: Admission(behind, settings, stopping))
+    keys = None if gate is None else app.put_in_front(gate)
     app.put_in_front(ErrorsOfV2)
     app.put_in_front(facing_browsers(settings))
     if settings.playground:
         app.put_in_front(Playground)
-    app.put_in_front(lambda behind: Observed(behind, access_log=settings.access_log, traces=traces))
+    observed = app.put_in_front(lambda behind: Observed(behind, access_log=settings.access_log, traces=traces))
+    app.state.shortcut = Shortcut(plays, observed, keys, admission)
     return app
 
 
@@ -110,9 +114,10 @@ class Application(FastAPI):
 
     _front: ASGIApp | None = None
 
-    def put_in_front(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
-        """Let every request pass through a layer before all that is here already."""
-        self._front = layer(self._front or super().__call__)
+    def put_in_front(self, layer: Callable[[ASGIApp], Layer]) -> Layer:
+        """Let every request pass through a layer before all that is here already, and give it."""
+        front = self._front = layer(self._front or super().__call__)
+        return front
 
     def openapi(self) -> dict[str, Any]:
         """Describe every route, and what the layers in front read."""

@@ -64,5 +64,10 @@ class Block:
             raise self._passed() from None
 
     def _passed(self) -> DeadlinePassed:
-        detail = f"the request was not through within {self._milliseconds} ms; nothing was applied"
-        return DeadlinePassed(detail, timeout_ms=self._milliseconds)
+        return passed(self._milliseconds)
+
+
+def passed(milliseconds: int) -> DeadlinePassed:
+    """Give the error of a request that may take so many milliseconds and took more."""
+    detail = f"the request was not through within {milliseconds} ms; nothing was applied"
+    return DeadlinePassed(detail, timeout_ms=milliseconds)

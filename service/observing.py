@@ -15,6 +15,8 @@ from service.metrics import Tally, request_seconds, requests_running
 from service.timing import Timing, begin_timing
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from service.tracing import Traces
 
 _log = logging.getLogger("nextply.access")
@@ -38,19 +40,40 @@ class Observed:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, send, self._id(scope))
-        begin_timing(request)
-        span = None if self._traces is None else self._traces.begin(scope, request)
-        requests_running.value += 1
+        record = self.begin(scope)
+        begin_timing(record)
+
+        def with_headers(message: Message) -> Awaitable[None]:
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                told = record.begin_answer(message.get("status", _SWITCHING))
+                message["headers"] = [*message.get("headers", ()), *told]
+            return send(message)
+
         try:
-            await self._app(scope, receive, request.send)
+            await self._app(scope, receive, with_headers)
         finally:
-            if not request.status:
-                request.count(0)
-            if self._access_log:
-                request.log()
-            if self._traces is not None and span is not None:
-                self._traces.end(span, request, scope, template(scope), request.status)
+            self.end(record)
+
+    def begin(self, scope: Scope) -> "Record":
+        """Begin the record of a request, which runs from here on."""
+        record = Record(scope, self._id(scope))
+        if self._traces is not None:
+            record.span = self._traces.begin(scope, record)
+        requests_running.value += 1
+        return record
+
+    def forget(self, record: "Record") -> None:
+        """Let a record be none: the request is begun anew."""
+        requests_running.value -= 1
+
+    def end(self, record: "Record") -> None:
+        """End the record of a request that was answered, or never will be."""
+        if not record.status:
+            record.count(0)
+        if self._access_log:
+            record.log()
+        if self._traces is not None and record.span is not None:
+            self._traces.end(record.span, record, record.scope, template(record.scope), record.status)
 
     def _id(self, scope: Scope) -> bytes:
         """Give the id that a request came with, if it is fit for a header and a line of the log, else a new one."""
@@ -60,35 +83,35 @@ class Observed:
         return b"%s-%x" % (self._process, next(self._numbers))
 
 
-class _Request(Timing):
-    """A request, and its answer on the way."""
+class Record(Timing):
+    """What is kept of a request until its answer is through."""
 
     status = 0
+    """None of its answer yet, and never one if the client left before."""
     seconds_to_answer = 0.0
+    span: "Span | None" = None
 
-    def __init__(self, scope: Scope, send: Send, id_: bytes) -> None:
+    def __init__(self, scope: Scope, id_: bytes) -> None:
+        """Begin with a request that nothing was done for."""
         super().__init__()
-        self.request_id, self.path, self._scope, self._send = id_, scope["path"], scope, send
+        self.request_id, self.path, self.scope = id_, scope["path"], scope
         self._begun = perf_counter()
 
-    def send(self, message: Message) -> Awaitable[None]:
-        """Send what the layers behind give, with what is told of it in the headers."""
-        kind = message["type"]
-        if kind in ("http.response.start", "websocket.accept"):
-            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
-            took = self.server_timing()
-            if took is not None:
-                headers.append((b"server-timing", took))
-            message["headers"] = headers
-            self.count(message.get("status", _SWITCHING))
-        return self._send(message)
+    def begin_answer(self, status: int) -> list[tuple[bytes, bytes]]:
+        """Count the request, and give the headers that tell its client of it."""
+        headers = [(b"x-request-id", self.request_id)]
+        took = self.server_timing()
+        if took is not None:
+            headers.append((b"server-timing", took))
+        self.count(status)
+        return headers
 
     def count(self, status: int) -> None:
         """Count the request when its answer begins, with ``status`` 0 if it never does."""
         self.status, self.seconds_to_answer = status, perf_counter() - self._begun
         requests_running.value -= 1
-        method = self._scope.get("method", "GET")
-        key = template(self._scope), method if method in _METHODS else "other", status // 100
+        method = self.scope.get("method", "GET")
+        key = template(self.scope), method if method in _METHODS else "other", status // 100
         tally = _tallies.get(key)
         if tally is None:
             tally = _tallies[key] = request_seconds.of(key[0], key[1], _CLASSES[key[2]])
@@ -96,7 +119,7 @@ class _Request(Timing):
 
     def log(self) -> None:
         """Write a line about it, without what stands behind the question mark."""
-        method, path = self._scope.get("method", "WS"), quote(self._scope["path"])
+        method, path = self.scope.get("method", "WS"), quote(self.scope["path"])
         took = round(self.seconds_to_answer * 1000, 3)
         about = {"method": method, "path": path, "status": self.status, "milliseconds": took}
         _log.info("%s %s %d in %.1f ms", method, path, self.status, took, extra=about)

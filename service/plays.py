@@ -21,7 +21,7 @@ from service.models import Model
 from service.requests import MovesRequest, Step
 from service.sessions import Commit, Found, Session
 from service.settings import Settings
-from service.single_moves import Asking, SingleMove, tell_how_long_they_waited
+from service.single_moves import Answer, SingleMove, Waiting, tell_how_long_they_waited
 
 # Full ticks of the network that one batch may fill.
 _TICKS = 4
@@ -53,10 +53,11 @@ class Plays:
         """Play a move with those that others ask for at the same time; None if it is not plain."""
         if len(request.moves) != 1:
             return None
-        with within_deadline() as waiting:
-            play = SingleMove(session, request.moves[0], request.ply, request.top_k, Asking(1, waiting))
-            self._let_wait([play])
-            await play.asked.done
+        with within_deadline() as block:
+            waiting = Waiting(1, block)
+            play = SingleMove(session, request.moves[0], request.ply, request.top_k, waiting)
+            self.let_wait([play])
+            await waiting.done
         return _raised(play.answer)
 
     async def play_all(self, steps: Sequence[Step], top_k: int) -> list[schemas.MovesAnswer | Problem | None]:
@@ -70,12 +71,12 @@ class Plays:
         if not single:
             return given
         try:
-            with within_deadline() as waiting:
-                together = Asking(len(single), waiting)
+            with within_deadline() as block:
+                waiting = Waiting(len(single), block)
                 alone = [steps[number] for number in single]
-                plays = [SingleMove(step.session, step.moves[0], step.ply, top_k, together) for step in alone]
-                self._let_wait(plays)
-                await together.done
+                plays = [SingleMove(step.session, step.moves[0], step.ply, top_k, waiting) for step in alone]
+                self.let_wait(plays)
+                await waiting.done
         except (DeadlinePassed, Overloaded) as problem:
             for number in single:
                 given[number] = problem
@@ -84,7 +85,7 @@ class Plays:
                 given[number] = expected(play.answer)
         return given
 
-    def _let_wait(self, plays: Sequence[SingleMove]) -> None:
+    def let_wait(self, plays: Sequence[SingleMove]) -> None:
         """Let moves wait for the next batch of their model; Overloaded, and none does, if too many wait for one."""
         lanes: dict[str, tuple[Model, list[SingleMove]]] = {}
         for play in plays:
@@ -181,7 +182,7 @@ class Plays:
             if isinstance(outcome, EngineFailed):
                 play.settle(outcome)
                 continue
-            play.asked.waiting.let_end()
+            play.asked.let_end()
             taken.line.finish(outcome)
             going.append(taken)
         return going
@@ -201,12 +202,12 @@ class Plays:
             taken.play.settle(answer if was_kept else None)
 
 
-def expected(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | Problem | None:
+def expected(given: Answer) -> schemas.MovesAnswer | Problem | None:
     """Pass what may come of a move; anything else is raised."""
     return given if isinstance(given, Problem) else _raised(given)
 
 
-def _raised(given: schemas.MovesAnswer | BaseException | None) -> schemas.MovesAnswer | None:
+def _raised(given: Answer) -> schemas.MovesAnswer | None:
     if isinstance(given, BaseException):
         raise given
     return given

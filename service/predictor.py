@@ -1,4 +1,7 @@
-"""One request's whole way: moves are checked, the network reads them, the session is kept, the answer is written."""
+"""One request's whole way: moves are checked, the network reads them, the session is kept, the answer is written.
+
+A single move takes a shorter one: from the socket (`service.shortcut`) to the batch of such moves (`service.plays`).
+"""
 
 import asyncio
 import logging

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -19,7 +20,8 @@ from fastapi import FastAPI
 
 from service.process.listening import BACKLOG, Neighbours
 from service.process.logs import log_config
-from service.security.connections import BoundedProtocol, look_after
+from service.process.protocol import Protocol
+from service.security.connections import look_after
 from service.settings import Settings
 from service.stopping import Stopping
 from service.streams.places import Places
@@ -114,7 +116,7 @@ def stop_without(supervisor: socket.socket) -> Callable[[Server], None]:
 def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=partial(Protocol, app.state.shortcut),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=settings.max_body,
         # A client that sends far ahead answers pings late, since its answer waits behind what it sent.

@@ -23,7 +23,8 @@ from service.security.caller import kept
 from service.settings import Settings
 
 _log = logging.getLogger("nextply")
-_MOVES = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})/moves")
+MOVES, OF_MOVES = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})/moves"), "/sessions/{session}/moves"
+"""The addresses of moves, and the name that FastAPI has for them."""
 
 Answer = Callable[[Any], Awaitable[Mapping[str, Any]]]
 
@@ -38,7 +39,7 @@ class HotRoutes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         found = self._find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if found is None or not self._is_plain(scope):
+        if found is None or not is_plain(scope, self._limit):
             await self._app(scope, receive, send)
             return
         read: list[Message] = [await receive()]
@@ -67,8 +68,8 @@ class HotRoutes:
 
     def _find(self, path: str) -> tuple[type[requests.Request], Answer, str] | None:
         """Give what a request to a path looks like, what answers it, and the name that FastAPI has for it."""
-        if moves := _MOVES.fullmatch(path):
-            return requests.MovesRequest, partial(self._predictor.play, kept(moves[1])), "/sessions/{session}/moves"
+        if moves := MOVES.fullmatch(path):
+            return requests.MovesRequest, partial(self._predictor.play, kept(moves[1])), OF_MOVES
         if path == "/steps":
             return requests.StepsRequest, self._predictor.steps, path
         if path == "/predict":
@@ -78,15 +79,16 @@ class HotRoutes:
     def _is_odd(self, content: bytes) -> bool:
         return too_many_members(count_members(content), self._settings)
 
-    def _is_plain(self, scope: Scope) -> bool:
-        """Say whether a body is JSON and declared to be no longer than allowed."""
-        json, length = False, self._limit + 1
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                json = value == b"application/json"
-            elif name == b"content-length" and value.isdigit():
-                length = int(value[:DIGITS])
-        return json and length <= self._limit
+
+def is_plain(scope: Scope, longest: int) -> bool:
+    """Say whether a body is JSON and declared to be of no more bytes than ``longest``."""
+    json, length = False, longest + 1
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            json = value == b"application/json"
+        elif name == b"content-length" and value.isdigit():
+            length = int(value[:DIGITS])
+    return json and length <= longest
 
 
 def _again(read: list[Message], receive: Receive) -> Receive:

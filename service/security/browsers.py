@@ -10,7 +10,7 @@ from service.security.failures import ForeignPage
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 # What is answered is for who asked, now; it is data, so a browser that is led to show it may load and frame nothing.
-_DATA = [
+DATA = [
     *_ALWAYS,
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -44,7 +44,7 @@ class Browsers:
             return ProblemJson.of(foreign)(scope, receive, send)
         if scope["type"] == "websocket":
             return self._app(scope, receive, send)
-        headers = _PAGE if scope["path"] in _PAGES else _DATA
+        headers = _PAGE if scope["path"] in _PAGES else DATA
 
         def with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":

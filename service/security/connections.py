@@ -25,7 +25,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Since when a head is waited for; None while there is nothing to wait for."""
         self._beside = 0
         """Bytes since the last request began, less twice its body: a body may come in small chunks."""
-        self._leaving = Leaving()
+        self.leaving = Leaving()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it is too much."""
@@ -38,7 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to wait for a head."""
         super().on_message_begin()
         self._since, self._beside = self.loop.time(), 0
-        self.scope["state"][LEAVING] = self._leaving
+        self.scope["state"][LEAVING] = self.leaving
 
     def on_headers_complete(self) -> None:
         """Wait no more."""
@@ -53,7 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who answers a request of the client that it has left."""
         super().connection_lost(exc)
-        self._leaving.left()
+        self.leaving.left()
 
     def look(self, now: float) -> None:
         """Close the connection if its head is overdue."""

@@ -53,6 +53,17 @@ class Gate:
         finally:
             end_acting(acting)
 
+    def at_once(self, scope: Scope) -> Caller | None:
+        """Give who asks, if nothing keeps that caller from it; None if that is not to be said at once, or not so."""
+        try:
+            who, needed = self._find(digest_of(_credential(scope))), self._needed(scope["path"])
+        except Unauthorized:
+            return None
+        # What has a rate may be let in once for each request.
+        if who is None or who.rate is not None or who.over() or not needed or who.scopes.isdisjoint(needed):
+            return None
+        return who
+
     async def _by_token(self, given: bytes, digest: bytes) -> Caller:
         if self._tokens is None or given.count(b".") != 2 or len(given) > _LONGEST:
             raise Unauthorized("the key is not known here")

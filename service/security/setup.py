@@ -15,7 +15,7 @@ from service.settings import Settings
 Layer = Callable[[ASGIApp], ASGIApp]
 
 
-def gate_for(settings: Settings) -> Layer | None:
+def gate_for(settings: Settings) -> Callable[[ASGIApp], Gate] | None:
     """Give the layer that checks keys and tokens, None if neither is set up; KeysError if they cannot be used."""
     keys = Keys(settings.keys, settings.rate_limit, settings.session_quota) if settings.keys else None
     tokens = None

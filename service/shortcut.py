@@ -1,0 +1,203 @@
+"""Reads requests with one more move of a session from the server and answers them without ASGI, or a task for each.
+
+Most requests are such, and the layers of the application took a quarter of their time. Each layer is asked here for
+what it does all the same; a request that one of them would not simply let pass, or that the batch has no answer for,
+takes the ordinary way through all of them. So nothing is decided here that is not decided there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import orjson
+from pydantic import ValidationError
+from starlette.types import Scope
+
+from service.admission import Admission
+from service.attention import Leaving
+from service.deadline import passed
+from service.errors import Draining, Problem
+from service.observing import Observed, Record
+from service.plays import Plays
+from service.requests import MovesRequest
+from service.routes import Json, failures
+from service.routes.hot import MOVES, OF_MOVES, is_plain
+from service.security.browsers import DATA
+from service.security.caller import Caller, caller
+from service.security.gate import Gate
+from service.single_moves import Answer, Asking, SingleMove
+
+_log = logging.getLogger("nextply")
+# Bytes of a body with one move.
+_LONGEST = 1024
+# A time that is over before the first look at a request, in milliseconds, needs a timer from the beginning.
+_SHORT = 100
+
+
+class Exchange(Protocol):
+    """The server's side of a request that has arrived: one of its methods has to be called in the end."""
+
+    scope: Scope
+    leaving: Leaving
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has left."""
+
+    def begin(self, cut: Callable[[], None]) -> None:
+        """Let the server wait for the answer when it stops, and call ``cut`` if that takes too long."""
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send an answer, its headers as lines."""
+
+    def pass_on(self) -> None:
+        """Let the application answer, in a task."""
+
+    def drop(self) -> None:
+        """Let there be no answer: the client has left."""
+
+
+class Shortcut:
+    """The way from the server to the batch of moves, and back."""
+
+    def __init__(self, plays: Plays, observed: Observed, gate: Gate | None, admission: Admission) -> None:
+        """Take what plays the moves, and the layers that are passed by."""
+        self._plays, self._observed, self._gate, self._admission = plays, observed, gate, admission
+
+    def may_take(self, scope: Scope) -> bool:
+        """Say by its head whether a request looks like one with one more move, and comes from no page."""
+        if scope["method"] != "POST" or scope["query_string"] or not MOVES.fullmatch(scope["path"]):
+            return False
+        return is_plain(scope, _LONGEST) and all(name != b"origin" for name, _ in scope["headers"])
+
+    def take(self, exchange: Exchange) -> bool:
+        """Begin to answer a request that looks so; False, and nothing is done, if it has to take the ordinary way."""
+        scope = exchange.scope
+        who = caller() if self._gate is None else self._gate.at_once(scope)
+        name = MOVES.fullmatch(scope["path"])
+        if who is None or name is None:
+            return False
+        try:
+            self._admission.check_room()
+            request = MovesRequest.model_validate_json(exchange.body)
+            asked = _Asked(exchange, self._admission, self._observed, self._admission.timeout(scope))
+            if len(request.moves) != 1:
+                return False
+            self._plays.let_wait([_move(who, name[1], request, asked)])
+        except (ValidationError, Problem):
+            return False
+        asked.begin()
+        return True
+
+
+def _move(who: Caller, name: str, request: MovesRequest, asked: Asking) -> SingleMove:
+    return SingleMove(who.prefix + name, request.moves[0], request.ply, request.top_k, asked)
+
+
+class _Asked(Asking):
+    """One request on the shortcut, from the moment it is taken to its answer."""
+
+    _over = False
+    _timer: asyncio.TimerHandle | None = None
+    _late = False
+    _record: Record
+
+    def __init__(self, exchange: Exchange, admission: Admission, observed: Observed, timeout: int) -> None:
+        super().__init__(1, None)
+        self._exchange, self._admission, self._observed, self._timeout = exchange, admission, observed, timeout
+        self._loop = asyncio.get_running_loop()
+        self._until: float | None = self._loop.time() + timeout / 1000
+
+    def begin(self) -> None:
+        """Enter where the layers would let it enter."""
+        self._exchange.scope["template"] = OF_MOVES
+        self.timing = self._record = self._observed.begin(self._exchange.scope)
+        self._admission.enter(self)
+        self._exchange.begin(self._cut_by_stop)
+        if self._timeout <= _SHORT:
+            self._wait_for_deadline()
+
+    @property
+    def over(self) -> bool:
+        """Whether it was answered, or the client has left."""
+        return self._over
+
+    def look(self) -> None:
+        """Begin to look after it: its client and its deadline; most requests are through before."""
+        self._late = True
+        self._wait_for_deadline()
+        self._exchange.leaving.tell(self._end_if_left)
+
+    def let_end(self) -> None:
+        """Let the deadline pass without a word."""
+        self._until = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take(self, answer: Answer) -> None:
+        """Send the answer, or let the application find out what is not plain."""
+        self._end()
+        try:
+            if self._exchange.gone:
+                self._drop()
+            elif answer is None:
+                self._observed.forget(self._record)
+                self._exchange.pass_on()
+            elif isinstance(answer, BaseException):
+                self._answer_failure(answer)
+            else:
+                body = orjson.dumps(answer)
+                self._answer(200, b"%bcontent-length: %d\r\n" % (_HEADERS, len(body)), body)
+        except Exception:
+            # Whoever is answered after this one has nothing to do with it.
+            _log.exception("an answer could not be sent")
+
+    def _answer_failure(self, error: BaseException) -> None:
+        if isinstance(error, Problem):
+            response = failures.of_problem(error)
+        else:
+            _log.error("a request to %s could not be answered", self._exchange.scope["path"], exc_info=error)
+            response = failures.of_bug()
+        self._answer(response.status_code, _lines([*response.raw_headers, *DATA]), bytes(response.body))
+
+    def _answer(self, status: int, headers: bytes, body: bytes) -> None:
+        told = self._record.begin_answer(status)
+        self._exchange.answer(status, headers + _lines(told), body)
+        self._observed.end(self._record)
+
+    def _end(self) -> None:
+        self._over = True
+        self.let_end()
+        self._admission.leave(self)
+        if self._late:
+            self._exchange.leaving.forget(self._end_if_left)
+
+    def _drop(self) -> None:
+        self._exchange.drop()
+        self._observed.end(self._record)
+
+    def _wait_for_deadline(self) -> None:
+        if self._until is not None:
+            self._timer = self._loop.call_at(self._until, self._cut_by_deadline)
+
+    def _cut_by_deadline(self) -> None:
+        self.take(passed(self._timeout))
+
+    def _cut_by_stop(self) -> None:
+        self.take(Draining("the service stopped before this was through; ask whether it was applied"))
+
+    def _end_if_left(self) -> None:
+        self._end()
+        self._drop()
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_HEADERS = _lines([(b"content-type", Json.media_type.encode()), *DATA])
