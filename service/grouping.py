@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from service.errors import Problem, StoreFailed
 from service.metrics import Tally
-from service.pace import Pace
+from service.pace import PaceBySize
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ class Group(Generic[Item, Result]):
         ``brief`` is how many seconds a call may keep the event loop: see ``gathered``.
         """
         self._call, self._executor, self._tally, self._brief = call, executor, tally, brief
-        self._pace = Pace()
+        self._pace = PaceBySize()
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -58,7 +58,7 @@ class Group(Generic[Item, Result]):
         They run in the event loop if calls were brief lately: the way to the executor and back, and the race for the
         interpreter, would keep it nearly as long.
         """
-        if self._running is None and self._pace.seconds(1) <= self._brief:
+        if self._running is None and self._pace.seconds(len(items)) <= self._brief:
             return self._here(items)
         return await self.all(items)
 
@@ -70,7 +70,7 @@ class Group(Generic[Item, Result]):
             failure = _failure(error)
             raise failure from failure.__cause__
         finally:
-            self._count(begun)
+            self._count(len(items), begun)
 
     async def _run_while_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,7 +90,7 @@ class Group(Generic[Item, Result]):
                     if not future.done():
                         future.set_result(results[first : first + len(together)])
                     first += len(together)
-            self._count(begun)
+            self._count(len(items), begun)
         self._running = None
 
     def _checked(self, items: Sequence[Item]) -> Sequence[Result]:
@@ -99,9 +99,10 @@ class Group(Generic[Item, Result]):
             raise ValueError(f"{len(results)} results of {len(items)} items")
         return results
 
-    def _count(self, begun: float) -> None:
+    def _count(self, items: int, begun: float) -> None:
         seconds = time.perf_counter() - begun
-        self._pace.add(1, seconds)
+        if self._brief:
+            self._pace.add(items, seconds)
         if self._tally is not None:
             self._tally.add(seconds)
 

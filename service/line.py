@@ -37,6 +37,7 @@ class Line:
     positions: list[Position] = field(default_factory=list)
     predictions: list[Distribution] = field(default_factory=list)
     steps: list[Step[Input]] = field(default_factory=list)
+    _surprisals: list[float] | None = None
 
     def __post_init__(self) -> None:
         """Read the start, where nothing was read yet."""
@@ -84,6 +85,7 @@ class Line:
         """Take what the network gave for the steps after those whose predictions are ``shared`` with other games."""
         known = [self.known] if self.known is not None else []
         self.state, self.predictions = outcome.state, [*known, *shared, *outcome.answers]
+        self._surprisals = None
 
     async def read_each(self, scheduler: Scheduler[Input], read: Read, *, shows: bool = False) -> Outcome:
         """Give what ``read`` makes of each step on another engine, and its state; the line itself stays unread."""
@@ -95,9 +97,10 @@ class Line:
 
     def last_surprisal(self, count: int) -> list[float]:
         """Give −ln p of the last moves: the same numbers."""
-        first = len(self.moves) - count
-        pairs = zip(self.predictions[first:], self.moves[first:], strict=False)
-        return [before.surprisal(move) for before, move in pairs]
+        if self._surprisals is None:
+            pairs = zip(self.predictions, self.moves, strict=False)
+            self._surprisals = [before.surprisal(move) for before, move in pairs]
+        return self._surprisals[len(self.moves) - count :]
 
     def _add(self, token: int) -> None:
         candidates = self.position.legal() if self.legal_only else None

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from service.errors import EngineFailed, Overloaded
 from service.jobs import Asked, Input, Job, Outcome, Read, Rows, Step
 from service.metrics import Level, Meter
-from service.pace import Pace
+from service.pace import Pace, PaceBySize
 from service.timing import SCHEDULER, current_timing
 
 Input_contra = TypeVar("Input_contra", contravariant=True)
@@ -50,7 +50,7 @@ class Scheduler(Generic[Input]):
         self._queued = 0
         self._meter = meter or Meter("", "")
         # How long steps take, and what they need of the processor: a thread also waits for the interpreter.
-        self._pace, self._work = Pace(), Pace()
+        self._pace, self._work = Pace(), PaceBySize()
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._ticking: asyncio.Task[None] | None = None
 

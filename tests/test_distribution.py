@@ -98,6 +98,21 @@ def test_the_likeliest_of_many_are_those_of_all_in_order(logits: np.ndarray, cou
     assert [move for move, _ in distribution.top(count)] == every[:count]
 
 
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.integers(2, 9)),
+        elements=st.sampled_from([-math.inf, -3, -1, 0, 2]),
+    ),
+    st.integers(1, 12),
+)
+def test_the_likeliest_of_a_row_are_the_same_alone_and_in_any_company(logits: np.ndarray, count: int):
+    # Something always can come.
+    logits[:, 1] = 1
+    together = Distribution.of([None] * len(logits), logits)
+    assert [one.top(count) for one in together] == [distribution_of(None, row).top(count) for row in logits]
+
+
 def test_moves_that_cannot_come_are_given_last_and_once():
     distribution = distribution_of([4, 1, 3, 0], np.array([-math.inf, 1, 0, -math.inf, 1], np.float32))
     assert distribution.top(9) == [(4, pytest.approx(0.5)), (1, pytest.approx(0.5)), (3, 0.0), (0, 0.0)]

@@ -123,17 +123,36 @@ def test_what_is_gathered_runs_in_the_event_loop_as_long_as_calls_are_brief():
         nonlocal patience
         with ThreadPoolExecutor(1) as executor:
             group: Group[int, int] = Group(square, executor, brief=0.9)
-            # How long a call takes is not known at first.
+            # How long a call of so many takes is not known at first.
             assert [list(await group.gathered([1, 2])) for _ in range(3)] == [[1, 0]] * 3
             with pytest.raises(StoreFailed):
                 await group.gathered([0])
             assert await group(1) == 1
-            assert threads == [True, False, False, False, True]
+            assert threads == [True, False, False, True, True]
             patience = 2.5
             await group.gathered([1])
             patience = 0
             await group.gathered([1])
             assert threads[5:] == [False, True]
+
+    asyncio.run(test())
+
+
+def test_few_are_brief_though_many_are_not():
+    threads: list[bool] = []
+
+    def slow_for_many(items: Sequence[int]) -> Sequence[int]:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        time.sleep(0.4 if len(items) > 4 else 0)
+        return items
+
+    async def test() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            group: Group[int, int] = Group(slow_for_many, executor, brief=0.2)
+            for _ in range(3):
+                await group.gathered([1])
+                await group.gathered([1] * 8)
+            assert threads == [True, True, False, True, False, True]
 
     asyncio.run(test())
 
