@@ -37,9 +37,11 @@ class Distribution:
         if len(every) == len(candidates):
             return cls._of_every(logits)
         found = {row: cls(moves, np.empty(0, np.float32)) for row, moves in enumerate(candidates)}
-        found |= zip(every, cls._of_every(logits[every]), strict=True)
-        normalised = _normalised_over([candidates[row] or () for row in some], some, logits)
-        found |= {row: cls(candidates[row], log_p) for row, log_p in zip(some, normalised, strict=True)}
+        if every:
+            found |= zip(every, cls._of_every(logits[every]), strict=True)
+        if some:
+            normalised = _normalised_over([candidates[row] or () for row in some], some, logits)
+            found |= {row: cls(candidates[row], log_p) for row, log_p in zip(some, normalised, strict=True)}
         return [found[row] for row in range(len(candidates))]
 
     @classmethod
@@ -88,8 +90,6 @@ def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], l
     """Give ln p of the candidates of each row, at least one, all rows in one pass."""
     if len(rows) == 1:
         return [_normalised_row(logits[rows[0]].take(candidates[0]))]
-    if not rows:
-        return []
     sizes = np.fromiter(map(len, candidates), np.int64, len(rows))
     moves = np.fromiter(chain.from_iterable(candidates), np.int64, int(sizes.sum()))
     starts = np.cumsum(sizes) - sizes
@@ -102,6 +102,6 @@ def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], l
 def _normalised_row(logits: Float32) -> Float32:
     """Do the same with the candidates of one row, bit for bit, in a third of the time."""
     scores = logits.astype(np.float64)
-    scores -= scores.max()
+    scores -= np.maximum.reduce(scores)
     scores -= np.log(np.add.reduceat(np.exp(scores), (0,)))
     return scores.astype(np.float32)
