@@ -18,7 +18,8 @@ from service.names import shown
 from service.recent import Recent
 from service.sessions import Commit, Expired, Forgotten, Found, Kept, Page, Session, SessionStore, Unreadable
 from service.settings import Settings
-from service.timing import STORE, current_timing
+from service.timing import asked_store, current_timing
+from service.trust import Trust
 from service.turns import Turns
 
 Answer = TypeVar("Answer")
@@ -47,7 +48,7 @@ class Keeper:
     def __init__(self, store: SessionStore, recent: Recent, settings: Settings) -> None:
         """Take the store and what is remembered of it, which belong to the caller."""
         self.store = store
-        self._recent = recent
+        self._recent, self._trust = recent, Trust()
         self._touched = min(_TOUCHED, settings.state_ttl * 1000 // 2)
         self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -75,19 +76,25 @@ class Keeper:
             raise SessionExpired(f"session {shown(id_)!r} has expired: it was idle for too long, or gave way to others")
         raise UnknownSession(f"no session is named {shown(id_)!r}")
 
-    async def load_all(self, ids: Sequence[str]) -> list[Found]:
-        """Give what there is of many sessions, in order; what is remembered and still holds is not read anew."""
+    async def load_all(self, ids: Sequence[str], *, likely: bool = False) -> list[Found]:
+        """Give what there is of many sessions, in order; what is remembered and still holds is not read anew.
+
+        What is ``likely`` is enough for who ends with a commit: nobody asks whether it holds, if nearly all did lately.
+        """
         begun = time.perf_counter()
         remembered = [one for one in map(self._recent.session, ids) if one is not None]
-        held = zip(remembered, self._has(remembered), strict=True)
-        found: dict[str, Found] = {one.id: one for one, holds in held if holds}
+        asked = not (likely and self._trust.justified)
+        held = self._has(remembered) if asked else [True] * len(remembered)
+        found: dict[str, Found] = {one.id: one for one, holds in zip(remembered, held, strict=True) if holds}
         missing = [id_ for id_ in ids if id_ not in found]
         try:
             if missing:
                 loaded = await self._load.all(missing)
                 found |= {id_: self._recent.ahead(one) for id_, one in zip(missing, loaded, strict=True)}
         finally:
-            _asked_store("load", begun)
+            asked_store("load", begun)
+        if asked:
+            self._trust.compare(remembered, found)
         return [found[id_] for id_ in ids]
 
     def _has(self, sessions: Sequence[Session]) -> Sequence[bool]:
@@ -118,10 +125,12 @@ class Keeper:
         if meanwhile is not None:
             self._meanwhile.offer(meanwhile)
         try:
-            return await self._keep(keep, commits, positions)
+            kept = await self._keep(keep, commits, positions)
         finally:
             if meanwhile is not None:
                 self._meanwhile.withdraw(meanwhile)
+        self._trust.note(len(kept), kept.count(False))
+        return kept
 
     async def _keep(
         self,
@@ -135,7 +144,7 @@ class Keeper:
         try:
             kept = await keep(fresh)
         finally:
-            _asked_store("commit", begun)
+            asked_store("commit", begun)
         for commit, position, was_kept in zip(fresh, positions, kept, strict=True):
             if was_kept:
                 self._recent.keep(commit.session, position, commit.own + 1)
@@ -192,7 +201,7 @@ class Keeper:
         try:
             there = await self._delete(id_)
         finally:
-            _asked_store("delete", begun)
+            asked_store("delete", begun)
         if not there:
             raise UnknownSession(f"no session is named {shown(id_)!r}")
 
@@ -206,7 +215,7 @@ class Keeper:
         except Exception as error:
             raise StoreFailed("the session store failed; ask again") from error
         finally:
-            _asked_store("scan", begun)
+            asked_store("scan", begun)
 
     async def forget(self) -> Forgotten:
         """Let go of some of what has been idle for too long."""
@@ -222,13 +231,6 @@ class Keeper:
 
     async def _on_thread(self, call: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
-
-
-def _asked_store(operation: str, begun: float) -> None:
-    """Let a request know how long the store took, from ``begun`` to now."""
-    timing = current_timing()
-    if timing is not None:
-        timing.add(STORE, begun, time.perf_counter(), operation)
 
 
 def _graph(session: Session) -> str | None:

@@ -111,7 +111,7 @@ class Plays:
         tell_how_long_they_waited({play.asked for play in plays})
         batches: dict[str, list[_Taken]] = {}
         try:
-            sessions = await self._keeper.load_all([play.session for play in plays])
+            sessions = await self._keeper.load_all([play.session for play in plays], likely=True)
         except Exception:
             # On the ordinary way each is told what is wrong.
             sessions = [None for _ in plays]

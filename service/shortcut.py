@@ -29,7 +29,7 @@ from service.security.gate import Gate
 from service.single_moves import Answer, Asking, SingleMove
 
 _log = logging.getLogger("nextply")
-# Bytes of a body with one move.
+# Bytes of a body with one move; no limit that can be set is lower.
 _LONGEST = 1024
 # A time that is over before the first look at a request, in milliseconds, needs a timer from the beginning.
 _SHORT = 100

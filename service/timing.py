@@ -7,6 +7,7 @@ done for many requests at once has a record of its own, which they share.
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
+from time import perf_counter
 from typing import Final, NamedTuple
 
 from service.names import shown
@@ -104,6 +105,13 @@ def begin_timing(timing: Timing) -> None:
 def current_timing() -> Timing | None:
     """Give the record of the request for which this is called, None if it is called for none."""
     return _current.get()
+
+
+def asked_store(operation: str, begun: float) -> None:
+    """Let the request for which this is called know how long the store took, from ``begun`` to now."""
+    timing = _current.get()
+    if timing is not None:
+        timing.add(STORE, begun, perf_counter(), operation)
 
 
 def share_timing(timings: Iterable[Timing | None]) -> None:
