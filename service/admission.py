@@ -116,9 +116,10 @@ class Admission:
 
     def _make_round(self) -> None:
         """Look after the requests that run since the last round; a timer for each would cost more than all the rest."""
-        for request in self._older:
+        late, self._older, self._new = self._older, self._new, set()
+        for request in late:
+            # Whose client has left already leaves now.
             request.look()
-        self._older, self._new = self._new, set()
         self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round) if self._older else None
 
 

@@ -85,9 +85,9 @@ class Shortcut:
         try:
             self._admission.check_room()
             request = MovesRequest.model_validate_json(exchange.body)
-            asked = _Asked(exchange, self._admission, self._observed, self._admission.timeout(scope))
             if len(request.moves) != 1:
                 return False
+            asked = _Asked(exchange, self._admission, self._observed, self._admission.timeout(scope))
             self._plays.let_wait([_move(who, name[1], request, asked)])
         except (ValidationError, Problem):
             return False
@@ -182,7 +182,7 @@ class _Asked(Asking):
         self._observed.end(self._record)
 
     def _wait_for_deadline(self) -> None:
-        if self._until is not None:
+        if self._until is not None and self._timer is None:
             self._timer = self._loop.call_at(self._until, self._cut_by_deadline)
 
     def _cut_by_deadline(self) -> None:

@@ -338,6 +338,20 @@ async def test_a_client_that_leaves_early_is_not_answered_and_hurts_nobody(servi
     assert not service.server.server_state.tasks
 
 
+async def test_a_client_that_left_early_keeps_nobody_else_from_being_looked_after(service, connection, monkeypatch):
+    held, before = Held(monkeypatch), counted("none")
+    await service.open(connection, "other")
+    held.go.clear()
+    leaver = await service.connect()
+    leaver.send(MOVES, {"moves": ["red"]})
+    await asyncio.to_thread(held.begun.acquire)
+    leaver.writer.transport.abort()
+    await until(lambda: counted("none") == before + 1)
+    reply = await connection.ask("/sessions/other/moves", {"moves": ["red"]}, JSON | {"request-timeout-ms": "180"})
+    assert (reply.status, reply.body["code"]) == (503, "deadline_passed")
+    held.go.set()
+
+
 @pytest.mark.parametrize("milliseconds", [30, 180])
 async def test_a_deadline_ends_the_wait_and_nothing_is_applied(service, connection, monkeypatch, milliseconds):
     held = Held(monkeypatch)
@@ -360,6 +374,20 @@ async def test_a_commit_is_not_cut_off_by_the_deadline(connection, monkeypatch):
     monkeypatch.setattr(Keeper, "commit_all", slow)
     reply = await connection.ask(MOVES, {"moves": ["red"]}, JSON | {"request-timeout-ms": "180"})
     assert reply.body["ply"] == 1
+
+
+async def test_a_deadline_that_passes_behind_the_answer_is_over(connection, monkeypatch):
+    # The request is looked after long before its deadline, though that is near.
+    monkeypatch.setattr("service.admission._LATE", 0.005)
+    held, running = Held(monkeypatch), requests_running.value
+    held.go.clear()
+    connection.send(MOVES, {"moves": ["red"]}, JSON | {"request-timeout-ms": "100"})
+    await asyncio.sleep(0.03)
+    held.go.set()
+    assert (await connection.read()).body["ply"] == 1
+    await asyncio.sleep(0.15)
+    assert (await connection.ask(MOVES, {"moves": ["red"]})).body["ply"] == 2
+    assert requests_running.value == running
 
 
 async def test_what_a_stop_cuts_off_says_so(settings, store, monkeypatch):

@@ -93,6 +93,8 @@ class Held:
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
         protocol.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], default, headers, close, body))
         cycle.response_started = cycle.response_complete = True
+        # As uvicorn does: connection and cycle must not hold each other when the client has left.
+        cycle.on_response = _nothing
         if not cycle.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
@@ -104,6 +106,10 @@ class Held:
 
     def drop(self) -> None:
         """Let there be no answer, if none is sent."""
-        # uvicorn takes these away too: what refers to itself is left to the collector.
+        # What is called refers to this: together they would be left to the collector.
         self._cut = None
         self._protocol.tasks.discard(self)
+
+
+def _nothing() -> None:
+    pass
