@@ -32,6 +32,8 @@ class Distribution:
         A row's bits do not depend on the other rows. They are the float32 that a session keeps, so that an answer is
         the same from either. Whoever keeps a row keeps no other in memory.
         """
+        if len(candidates) == 1 and candidates[0]:
+            return [cls(candidates[0], _normalised_row(logits[0].take(candidates[0])))]
         every = [row for row, moves in enumerate(candidates) if moves is None]
         some = [row for row, moves in enumerate(candidates) if moves]
         if len(every) == len(candidates):
@@ -88,8 +90,6 @@ def _likeliest(left: Float32) -> list[list[tuple[int, float]]]:
 
 def _normalised_over(candidates: Sequence[Sequence[int]], rows: Sequence[int], logits: Float32) -> list[Float32]:
     """Give ln p of the candidates of each row, at least one, all rows in one pass."""
-    if len(rows) == 1:
-        return [_normalised_row(logits[rows[0]].take(candidates[0]))]
     sizes = np.fromiter(map(len, candidates), np.int64, len(rows))
     moves = np.fromiter(chain.from_iterable(candidates), np.int64, int(sizes.sum()))
     starts = np.cumsum(sizes) - sizes

@@ -62,10 +62,6 @@ class Observed:
         requests_running.value += 1
         return record
 
-    def forget(self, record: "Record") -> None:
-        """Let a record be none: the request is begun anew."""
-        requests_running.value -= 1
-
     def end(self, record: "Record") -> None:
         """End the record of a request that was answered, or never will be."""
         if not record.status:
@@ -87,7 +83,7 @@ class Record(Timing):
     """What is kept of a request until its answer is through."""
 
     status = 0
-    """None of its answer yet, and never one if the client left before."""
+    """0 until its answer begins, and for good if the client left before."""
     seconds_to_answer = 0.0
     span: "Span | None" = None
 
@@ -116,6 +112,10 @@ class Record(Timing):
         if tally is None:
             tally = _tallies[key] = request_seconds.of(key[0], key[1], _CLASSES[key[2]])
         tally.add(self.seconds_to_answer)
+
+    def forget(self) -> None:
+        """Count nothing: the request is begun anew."""
+        requests_running.value -= 1
 
     def log(self) -> None:
         """Write a line about it, without what stands behind the question mark."""

@@ -146,7 +146,7 @@ class _Asked(Asking):
             if self._exchange.gone:
                 self._drop()
             elif answer is None:
-                self._observed.forget(self._record)
+                self._record.forget()
                 self._exchange.pass_on()
             elif isinstance(answer, BaseException):
                 self._answer_failure(answer)
