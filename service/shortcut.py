@@ -12,12 +12,13 @@ from typing import Protocol
 
 import orjson
 from pydantic import ValidationError
+from starlette.responses import Response
 from starlette.types import Scope
 
 from service.admission import Admission
 from service.attention import Leaving
 from service.deadline import passed
-from service.errors import Draining, Problem
+from service.errors import Draining, Overloaded, Problem
 from service.observing import Observed, Record
 from service.plays import Plays
 from service.requests import MovesRequest
@@ -82,8 +83,14 @@ class Shortcut:
         name = MOVES.fullmatch(scope["path"])
         if who is None or name is None:
             return False
+        scope["template"] = OF_MOVES
         try:
             self._admission.check_room()
+        except Overloaded as refused:
+            # What comes when there is too much already has to cost least of all.
+            _respond(exchange, self._observed, self._observed.begin(scope), failures.of_problem(refused))
+            return True
+        try:
             request = MovesRequest.model_validate_json(exchange.body)
             if len(request.moves) != 1:
                 return False
@@ -115,7 +122,6 @@ class _Asked(Asking):
 
     def begin(self) -> None:
         """Enter where the layers would let it enter."""
-        self._exchange.scope["template"] = OF_MOVES
         self.timing = self._record = self._observed.begin(self._exchange.scope)
         self._admission.enter(self)
         self._exchange.begin(self._cut_by_stop)
@@ -152,7 +158,8 @@ class _Asked(Asking):
                 self._answer_failure(answer)
             else:
                 body = orjson.dumps(answer)
-                self._answer(200, b"%bcontent-length: %d\r\n" % (_HEADERS, len(body)), body)
+                headers = b"%bcontent-length: %d\r\n" % (_HEADERS, len(body))
+                _answer(self._exchange, self._observed, self._record, 200, headers, body)
         except Exception:
             # Whoever is answered after this one has nothing to do with it.
             _log.exception("an answer could not be sent")
@@ -163,12 +170,7 @@ class _Asked(Asking):
         else:
             _log.error("a request to %s could not be answered", self._exchange.scope["path"], exc_info=error)
             response = failures.of_bug()
-        self._answer(response.status_code, _lines([*response.raw_headers, *DATA]), bytes(response.body))
-
-    def _answer(self, status: int, headers: bytes, body: bytes) -> None:
-        told = self._record.begin_answer(status)
-        self._exchange.answer(status, headers + _lines(told), body)
-        self._observed.end(self._record)
+        _respond(self._exchange, self._observed, self._record, response)
 
     def _end(self) -> None:
         self._over = True
@@ -194,6 +196,17 @@ class _Asked(Asking):
     def _end_if_left(self) -> None:
         self._end()
         self._drop()
+
+
+def _respond(exchange: Exchange, observed: Observed, record: Record, response: Response) -> None:
+    headers = _lines([*response.raw_headers, *DATA])
+    _answer(exchange, observed, record, response.status_code, headers, bytes(response.body))
+
+
+def _answer(exchange: Exchange, observed: Observed, record: Record, status: int, headers: bytes, body: bytes) -> None:
+    told = record.begin_answer(status)
+    exchange.answer(status, headers + _lines(told), body)
+    observed.end(record)
 
 
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
