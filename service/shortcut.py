@@ -155,7 +155,8 @@ class _Asked(Asking):
                 self._record.forget()
                 self._exchange.pass_on()
             elif isinstance(answer, BaseException):
-                self._answer_failure(answer)
+                response = failures.of_failure(answer, self._exchange.scope["path"])
+                _respond(self._exchange, self._observed, self._record, response)
             else:
                 body = orjson.dumps(answer)
                 headers = b"%bcontent-length: %d\r\n" % (_HEADERS, len(body))
@@ -163,14 +164,6 @@ class _Asked(Asking):
         except Exception:
             # Whoever is answered after this one has nothing to do with it.
             _log.exception("an answer could not be sent")
-
-    def _answer_failure(self, error: BaseException) -> None:
-        if isinstance(error, Problem):
-            response = failures.of_problem(error)
-        else:
-            _log.error("a request to %s could not be answered", self._exchange.scope["path"], exc_info=error)
-            response = failures.of_bug()
-        _respond(self._exchange, self._observed, self._record, response)
 
     def _end(self) -> None:
         self._over = True

@@ -97,6 +97,13 @@ class Service:
         self.connections.append(Connection(*await asyncio.open_connection(*self.address)))
         return self.connections[-1]
 
+    async def connect_players(self, count: int) -> list[Connection]:
+        """Open connections, and for each a session: s0, s1, …."""
+        connections = [await self.connect() for _ in range(count)]
+        for number, connection in enumerate(connections):
+            await self.open(connection, f"s{number}")
+        return connections
+
     async def open(self, connection: Connection, session: str = "game", **options: Any) -> None:
         """Open a session, which the layers are asked for."""
         reply = await connection.ask("/sessions", {"session": session, "model": "colours", **options})
@@ -442,9 +449,7 @@ async def test_what_nobody_thought_of_is_a_500_without_its_story(connection, ser
 async def test_too_many_requests_are_refused_and_leave_no_trace(settings, store, monkeypatch):
     held = Held(monkeypatch)
     async with listening(settings.model_copy(update={"max_requests": 2})) as service:
-        connections = [await service.connect() for _ in range(5)]
-        for number, connection in enumerate(connections):
-            await service.open(connection, f"s{number}")
+        connections = await service.connect_players(5)
         held.go.clear()
         for number, connection in enumerate(connections):
             connection.send(f"/sessions/s{number}/moves", {"moves": ["red"]})
@@ -461,9 +466,7 @@ async def test_too_many_requests_are_refused_and_leave_no_trace(settings, store,
 async def test_a_queue_that_is_full_is_told(settings, store, monkeypatch):
     held = Held(monkeypatch)
     async with listening(settings.model_copy(update={"max_queue": 2})) as service:
-        connections = [await service.connect() for _ in range(4)]
-        for number, connection in enumerate(connections):
-            await service.open(connection, f"s{number}")
+        connections = await service.connect_players(4)
         held.go.clear()
         connections[0].send("/sessions/s0/moves", {"moves": ["red"]})
         await asyncio.to_thread(held.begun.acquire)

@@ -37,6 +37,14 @@ def of_bug() -> Response:
     return _problem(500, "internal_error", "something went wrong in the service; the log says what")
 
 
+def of_failure(error: BaseException, path: str) -> Response:
+    """Answer whatever kept a request to ``path`` from its answer."""
+    if isinstance(error, Problem):
+        return of_problem(error)
+    _log.error("a request to %s could not be answered", path, exc_info=error)
+    return of_bug()
+
+
 async def _of_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return of_problem(error)

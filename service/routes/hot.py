@@ -4,7 +4,6 @@ The routes are FastAPI's all the same: it describes them, and it gets every requ
 say what is wrong. So nothing is decided here that is not decided there.
 """
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -15,14 +14,12 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import requests
-from service.errors import Problem
 from service.limits import DIGITS, count_members, too_many_members
 from service.predictor import Predictor
 from service.routes import failures
 from service.security.caller import kept
 from service.settings import Settings
 
-_log = logging.getLogger("nextply")
 MOVES, OF_MOVES = re.compile(r"/sessions/([A-Za-z0-9._:~-]{1,128})/moves"), "/sessions/{session}/moves"
 """The addresses of moves, and the name that FastAPI has for them."""
 
@@ -56,11 +53,8 @@ class HotRoutes:
             return
         try:
             body = orjson.dumps(await answer(request))
-        except Problem as problem:
-            await failures.of_problem(problem)(scope, receive, send)
-        except Exception:
-            _log.exception("a request to %s could not be answered", scope["path"])
-            await failures.of_bug()(scope, receive, send)
+        except Exception as error:
+            await failures.of_failure(error, scope["path"])(scope, receive, send)
         else:
             headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
