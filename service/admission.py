@@ -22,13 +22,15 @@ from service.stopping import Stopping
 _TIMEOUT = b"request-timeout-ms"
 # Seconds after which it is worth the while to look after a request; most are through before.
 _LATE = 0.05
+AGAIN = 1.0
+"""Seconds until a request that still runs is looked after once more."""
 
 
 class Running(Protocol):
     """A request that was let in."""
 
     def look(self) -> None:
-        """Begin to look after it, since it takes long: whether its client is still there, and whether it has time."""
+        """See, now and then, whether its client is still there and whether it has time: it takes long."""
 
 
 class Admission:
@@ -51,6 +53,8 @@ class Admission:
         self._pace, self._since = Pace(), 0.0
         self._new: set[Running] = set()
         self._older: set[Running] = set()
+        self._late: set[Running] = set()
+        self._again = 0.0
         self._round: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,6 +113,7 @@ class Admission:
         """Make room, and learn the pace: the time between two ends, as long as anything runs."""
         self._new.discard(request)
         self._older.discard(request)
+        self._late.discard(request)
         self._running -= 1
         now = time.monotonic()
         self._pace.add(1, now - self._since)
@@ -116,11 +121,15 @@ class Admission:
 
     def _make_round(self) -> None:
         """Look after the requests that run since the last round; a timer for each would cost more than all the rest."""
+        loop = asyncio.get_running_loop()
         late, self._older, self._new = self._older, self._new, set()
+        self._late |= late
+        if loop.time() >= self._again:
+            late, self._again = set(self._late), loop.time() + AGAIN
         for request in late:
             # Whose client has left already leaves now.
             request.look()
-        self._round = asyncio.get_running_loop().call_later(_LATE, self._make_round) if self._older else None
+        self._round = loop.call_later(_LATE, self._make_round) if self._older or self._late else None
 
 
 def describe_timeout(paths: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.errors import Draining, Problem, SlowBody
+from service.errors import Problem, SlowBody
 from service.routes import ProblemJson
-from service.stopping import Stopping
+from service.stopping import Stopping, cut_off
 
 # By this name the state of a scope has the ``Leaving`` of its connection, where the server gives one.
 LEAVING = "nextply.leaving"
@@ -76,6 +76,8 @@ class Attention:
 
     def look(self) -> None:
         """Begin to look after a request that takes long: for its body, then for its client."""
+        if self._late:
+            return
         self._late = True
         if self._reading:
             until = self._begun + self._timeout / 1000
@@ -137,5 +139,5 @@ class Attention:
         if self._slow:
             return SlowBody(f"the body did not arrive within {self._timeout} ms")
         if stopping.begun and not self._left:
-            return Draining("the service stopped before this was through; ask whether it was applied")
+            return cut_off()
         return None

@@ -7,7 +7,7 @@ takes the ordinary way through all of them. So nothing is decided here that is n
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import orjson
@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.admission import Admission
-from service.attention import Leaving
+from service.admission import AGAIN, Admission
 from service.deadline import passed
-from service.errors import Draining, Overloaded, Problem
+from service.errors import Overloaded, Problem
 from service.observing import Observed, Record
 from service.plays import Plays
 from service.requests import MovesRequest
@@ -28,19 +27,31 @@ from service.security.browsers import DATA
 from service.security.caller import Caller, caller
 from service.security.gate import Gate
 from service.single_moves import Answer, Asking, SingleMove
+from service.stopping import cut_off
 
 _log = logging.getLogger("nextply")
 # Bytes of a body with one move; no limit that can be set is lower.
 _LONGEST = 1024
-# A time that is over before the first look at a request, in milliseconds, needs a timer from the beginning.
-_SHORT = 100
+# A time that is over before the first look at a request, in milliseconds, needs a timer from the beginning;
+# one that is not over by the look after the next, in seconds, needs none yet, and hardly any ever does.
+_SHORT, _SOON = 100, 2 * AGAIN
+
+
+class Ending(Protocol):
+    """What is told of the end of the service or of the connection."""
+
+    def be_cut(self) -> None:
+        """End: the service waits no longer."""
+
+    def be_left(self) -> None:
+        """Learn that the client has left."""
 
 
 class Exchange(Protocol):
     """The server's side of a request that has arrived: one of its methods has to be called in the end."""
 
     scope: Scope
-    leaving: Leaving
+    session: str
 
     @property
     def body(self) -> bytes:
@@ -50,8 +61,8 @@ class Exchange(Protocol):
     def gone(self) -> bool:
         """Whether the client has left."""
 
-    def begin(self, cut: Callable[[], None]) -> None:
-        """Let the server wait for the answer when it stops, and call ``cut`` if that takes too long."""
+    def begin(self, ending: Ending) -> None:
+        """Let the server wait for the answer when it stops, and tell if that takes too long or the client leaves."""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         """Send an answer, its headers as lines."""
@@ -70,18 +81,18 @@ class Shortcut:
         """Take what plays the moves, and the layers that are passed by."""
         self._plays, self._observed, self._gate, self._admission = plays, observed, gate, admission
 
-    def may_take(self, scope: Scope) -> bool:
-        """Say by its head whether a request looks like one with one more move, and comes from no page."""
-        if scope["method"] != "POST" or scope["query_string"] or not MOVES.fullmatch(scope["path"]):
-            return False
-        return is_plain(scope, _LONGEST) and all(name != b"origin" for name, _ in scope["headers"])
+    def session(self, scope: Scope) -> str | None:
+        """Give the session of a request if its head looks like that of one more move, and comes from no page."""
+        moves = MOVES.fullmatch(scope["path"])
+        if moves is None or scope["method"] != "POST" or scope["query_string"] or not is_plain(scope, _LONGEST):
+            return None
+        return None if any(name == b"origin" for name, _ in scope["headers"]) else moves[1]
 
     def take(self, exchange: Exchange) -> bool:
         """Begin to answer a request that looks so; False, and nothing is done, if it has to take the ordinary way."""
         scope = exchange.scope
         who = caller() if self._gate is None else self._gate.at_once(scope)
-        name = MOVES.fullmatch(scope["path"])
-        if who is None or name is None:
+        if who is None:
             return False
         scope["template"] = OF_MOVES
         try:
@@ -95,15 +106,15 @@ class Shortcut:
             if len(request.moves) != 1:
                 return False
             asked = _Asked(exchange, self._admission, self._observed, self._admission.timeout(scope))
-            self._plays.let_wait([_move(who, name[1], request, asked)])
+            self._plays.let_wait([_move(who, exchange.session, request, asked)])
         except (ValidationError, Problem):
             return False
         asked.begin()
         return True
 
 
-def _move(who: Caller, name: str, request: MovesRequest, asked: Asking) -> SingleMove:
-    return SingleMove(who.prefix + name, request.moves[0], request.ply, request.top_k, asked)
+def _move(who: Caller, session: str, request: MovesRequest, asked: Asking) -> SingleMove:
+    return SingleMove(who.prefix + session, request.moves[0], request.ply, request.top_k, asked)
 
 
 class _Asked(Asking):
@@ -124,7 +135,7 @@ class _Asked(Asking):
         """Enter where the layers would let it enter."""
         self.timing = self._record = self._observed.begin(self._exchange.scope)
         self._admission.enter(self)
-        self._exchange.begin(self._cut_by_stop)
+        self._exchange.begin(self)
         if self._timeout <= _SHORT:
             self._wait_for_deadline()
 
@@ -134,10 +145,22 @@ class _Asked(Asking):
         return self._over
 
     def look(self) -> None:
-        """Begin to look after it: its client and its deadline; most requests are through before."""
+        """Look after it: its client and its deadline; most requests are through before."""
         self._late = True
-        self._wait_for_deadline()
-        self._exchange.leaving.tell(self._end_if_left)
+        if self._exchange.gone:
+            self.be_left()
+        elif self._until is not None and self._until - self._loop.time() <= _SOON:
+            self._wait_for_deadline()
+
+    def be_cut(self) -> None:
+        """End with the service."""
+        self.take(cut_off())
+
+    def be_left(self) -> None:
+        """End without an answer, if it takes long; else its answer finds out that there is nobody to read it."""
+        if self._late:
+            self._end()
+            self._drop()
 
     def let_end(self) -> None:
         """Let the deadline pass without a word."""
@@ -169,8 +192,6 @@ class _Asked(Asking):
         self._over = True
         self.let_end()
         self._admission.leave(self)
-        if self._late:
-            self._exchange.leaving.forget(self._end_if_left)
 
     def _drop(self) -> None:
         self._exchange.drop()
@@ -182,13 +203,6 @@ class _Asked(Asking):
 
     def _cut_by_deadline(self) -> None:
         self.take(passed(self._timeout))
-
-    def _cut_by_stop(self) -> None:
-        self.take(Draining("the service stopped before this was through; ask whether it was applied"))
-
-    def _end_if_left(self) -> None:
-        self._end()
-        self._drop()
 
 
 def _respond(exchange: Exchange, observed: Observed, record: Record, response: Response) -> None:

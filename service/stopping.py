@@ -2,6 +2,8 @@
 
 import asyncio
 
+from service.errors import Draining
+
 
 class Stopping:
     """The end of the service, in two steps.
@@ -37,3 +39,8 @@ class Stopping:
     async def wait(self) -> None:
         """Wait until what lives long has to end."""
         await self._begun.wait()
+
+
+def cut_off() -> Draining:
+    """Give the error of a request that the end of the service found running."""
+    return Draining("the service stopped before this was through; ask whether it was applied")

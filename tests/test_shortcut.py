@@ -371,6 +371,16 @@ async def test_a_deadline_ends_the_wait_and_nothing_is_applied(service, connecti
     assert service.passed == []
 
 
+async def test_a_deadline_that_is_far_off_at_the_first_look_is_kept_all_the_same(connection, monkeypatch):
+    monkeypatch.setattr("service.admission.AGAIN", 0.1)
+    monkeypatch.setattr("service.shortcut._SOON", 0.2)
+    held = Held(monkeypatch)
+    held.go.clear()
+    reply = await connection.ask(MOVES, {"moves": ["red"]}, JSON | {"request-timeout-ms": "600"})
+    assert (reply.status, reply.body["timeout_ms"]) == (503, 600)
+    held.go.set()
+
+
 async def test_a_commit_is_not_cut_off_by_the_deadline(connection, monkeypatch):
     commit_all = Keeper.commit_all
 

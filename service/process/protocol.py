@@ -1,13 +1,12 @@
 """Reads HTTP as uvicorn does, and lets a shortcut answer what it can without the task that uvicorn begins for it."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from service.security.connections import BoundedProtocol
-from service.shortcut import Shortcut
+from service.shortcut import Ending, Shortcut
 
 
 class Protocol(BoundedProtocol):
@@ -20,6 +19,8 @@ class Protocol(BoundedProtocol):
         self._reading = False
         self._held: Held | None = None
         """A request whose head has been read, and whose body is in what is being read, if it is for the shortcut."""
+        self.answering: Held | None = None
+        """The request that the shortcut has taken, until it has its answer."""
 
     def data_received(self, data: bytes) -> None:
         """Read on; a body that has yet to come is waited for in a task, which gives up some time."""
@@ -41,10 +42,17 @@ class Protocol(BoundedProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Behind another one, which was answered just now, or whose answer the client does not read, it has a task.
         plain = self._reading and not self.flow.write_paused and not cycle.waiting_for_100_continue
-        if plain and self._shortcut.may_take(cast(Scope, cycle.scope)):
-            self._held = Held(self, cycle, app)
-        else:
+        session = self._shortcut.session(cast(Scope, cycle.scope)) if plain else None
+        if session is None:
             self.begin_task(cycle, app)
+        else:
+            self._held = Held(self, cycle, app, session)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered that its client has left."""
+        super().connection_lost(exc)
+        if self.answering is not None:
+            self.answering.be_left()
 
     def begin_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let the application answer a request."""
@@ -54,13 +62,12 @@ class Protocol(BoundedProtocol):
 class Held:
     """A request for which no task was begun, an `Exchange`; to uvicorn it is one of the tasks that run."""
 
-    _cut: Callable[[], None] | None = None
+    _ending: Ending | None = None
 
-    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle, app: Any) -> None:
-        """Take the connection, and what uvicorn would begin a task of."""
-        self._protocol, self._cycle, self._app = protocol, cycle, app
+    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle, app: Any, session: str) -> None:
+        """Take the connection, what uvicorn would begin a task of, and the session that it is for."""
+        self._protocol, self._cycle, self._app, self.session = protocol, cycle, app, session
         self.scope = cast(Scope, cycle.scope)
-        self.leaving = protocol.leaving
 
     @property
     def body(self) -> bytes:
@@ -72,9 +79,9 @@ class Held:
         """Whether the client has left."""
         return self._cycle.disconnected or self._protocol.transport.is_closing()
 
-    def begin(self, cut: Callable[[], None]) -> None:
-        """Let the server wait for the answer when it stops, and call ``cut`` if that takes too long."""
-        self._cut = cut
+    def begin(self, ending: Ending) -> None:
+        """Let the server wait for the answer when it stops, and tell if that takes too long or the client leaves."""
+        self._ending, self._protocol.answering = ending, self
         self._protocol.tasks.add(self)  # type: ignore[arg-type]
 
     def cancel(self, msg: str | None = None) -> None:
@@ -82,8 +89,13 @@ class Held:
         self._protocol.loop.call_soon(self._be_cut)
 
     def _be_cut(self) -> None:
-        if self._cut is not None:
-            self._cut()
+        if self._ending is not None:
+            self._ending.be_cut()
+
+    def be_left(self) -> None:
+        """Tell that the client has left."""
+        if self._ending is not None:
+            self._ending.be_left()
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         """Send an answer, its headers as lines."""
@@ -106,8 +118,8 @@ class Held:
 
     def drop(self) -> None:
         """Let there be no answer, if none is sent."""
-        # What is called refers to this: together they would be left to the collector.
-        self._cut = None
+        # What is told, and the connection, refer to this: together they would be left to the collector.
+        self._ending = self._protocol.answering = None
         self._protocol.tasks.discard(self)
 
 
