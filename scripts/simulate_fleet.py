@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,6 @@ from scripts.pages import PageError, fill, rounded
 
 # What can be chosen by a flag of the field's name.
 _GROUPS = {"design": Design, "shard": ShardCosts, "aim": Aim, "hardware": Hardware}
-# Where models differ.
-_OF_A_MODEL = ("miss",)
 # More of a simulation mean nothing.
 _DIGITS = 4
 
@@ -51,8 +49,9 @@ def answer_all(plans: Sequence[Plan], aim: Aim, hardware: Hardware) -> list[dict
     with tqdm(total=len(plans) * (len(QUESTIONS) + 1), unit="question") as bar:
         for plan in plans:
             answers = ask(plan, aim, hardware, lambda _: bar.update())
-            found = {"noise": plan.noise, "http_request": plan.times.http_request}
-            found |= {name: getattr(plan.design, name) for name in _OF_A_MODEL}
+            found = {"noise": plan.noise, "crowd_noise": plan.crowd_noise} | {
+                name: getattr(plan.times, name) for name in ("http_request", "http_batch")
+            }
             models.append(answers | {"slug": plan.times.slug, "found": found})
     return models
 
@@ -79,35 +78,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--as-given", action="store_true", help="take --noise as it is, fit nothing")
     parser.add_argument("--cores", type=int, default=2, help="of the machine on which it was measured (2)")
     parser.add_argument(
-        "--client", type=float, default=21e-6, help="CPU of the load generator for a request (21e-6, wrk)"
+        "--client", type=float, default=19e-6, help="CPU of the load generator and the network for a request (19e-6)"
     )
     parser.add_argument("--noise", type=float, default=0.7, help="deviation of times, as a part of them (0.7)")
     parser.add_argument("--seed", type=int, default=0, help="(0)")
-    parser.add_argument(
-        "--miss", type=float, nargs="+", default=[20e-6], metavar="S", help="Design.miss, of all models or each (20e-6)"
-    )
     for group, kind in _GROUPS.items():
         box = parser.add_argument_group(group, f"see {kind.__name__}, scripts/fleet")
         for field in fields(kind):
             flag, default = f"--{field.name.replace('_', '-')}", field.default
             if isinstance(default, bool):
                 box.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
-            elif field.name not in _OF_A_MODEL:
+            else:
                 box.add_argument(flag, type=type(default), default=default, help=f"({default:g})")
     return parser
 
 
 def _chosen(given: argparse.Namespace) -> dict[str, Any]:
     return {
-        name: kind(
-            **{field.name: getattr(given, field.name) for field in fields(kind) if field.name not in _OF_A_MODEL}
-        )
+        name: kind(**{field.name: getattr(given, field.name) for field in fields(kind)})
         for name, kind in _GROUPS.items()
     }
 
 
 def _plans(given: argparse.Namespace, read: Sequence[ServiceTimes], chosen: dict[str, Any]) -> list[Plan]:
-    misses = given.miss * len(read) if len(given.miss) == 1 else given.miss
     return [
         Plan(
             times,
@@ -115,10 +108,10 @@ def _plans(given: argparse.Namespace, read: Sequence[ServiceTimes], chosen: dict
             client=given.client,
             noise=given.noise,
             seed=given.seed,
-            design=replace(chosen["design"], miss=miss),
+            design=chosen["design"],
             costs=chosen["shard"],
         )
-        for times, miss in zip(read, misses, strict=True)
+        for times in read
     ]
 
 
@@ -133,8 +126,6 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(f"simulate_fleet: {error}")
     if len({times.slug for times in read}) < len(read):
         parser.error("two files are of the same model")
-    if len(given.miss) not in {1, len(read)}:
-        parser.error("--miss takes one time, or one for each file")
     plans = _plans(given, read, chosen)
     if not given.as_given:
         plans = [calibrate(plan) for plan in tqdm(plans, "fitting", leave=False)]

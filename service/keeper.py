@@ -99,7 +99,7 @@ class Keeper:
 
     def _has(self, sessions: Sequence[Session]) -> Sequence[bool]:
         try:
-            return self.store.has_many(sessions)
+            return self.store.has_many(sessions) if sessions else []
         except Exception:
             return [False] * len(sessions)  # Loading them says what is wrong.
 

@@ -15,7 +15,20 @@ from pydantic import TypeAdapter
 from model.artifact import Artifact
 from model.games import Chess, TokenGame
 from scripts.benchmarks import __main__ as benchmarks
-from scripts.benchmarks import asgi, bulk, figures, game_length, load, plots, pump, service_times, setting, tables, wrk
+from scripts.benchmarks import (
+    apart,
+    asgi,
+    bulk,
+    figures,
+    game_length,
+    load,
+    plots,
+    pump,
+    service_times,
+    setting,
+    tables,
+    wrk,
+)
 from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.promises import PROMISES, promises
 from scripts.benchmarks.servers import BenchmarkError, Server
@@ -129,7 +142,8 @@ class TestFigures:
         assert best(RUNS, "chess", "triton", 64) is None
 
     def test_the_load_generators_share_is_taken_off(self):
-        raw, free, work = scaled(RUNS, server="nextply", model="tokens", connections=64)
+        one, two = ({"server": "nextply", "workers": count} for count in (1, 2))
+        raw, free, work = scaled(RUNS, one, two)
         assert (raw, free, work) == pytest.approx((1.5, 1.5 * 2 / 1.5, 2 * 0.9))
 
 
@@ -262,12 +276,35 @@ class TestTables:
         assert all(path.stat().st_size > 5000 for path in drawn)
 
 
-def test_the_cost_of_a_request_is_what_its_step_and_its_store_leave():
-    times = {"step_base": 3e-4, "step_row": 1e-5, "store_commit_base": 6e-5, "store_commit_row": 2e-5}
-    runs = [http_run("nextply", 1, 0, 5000, moves_per_commit=36)]
-    found = service_times.http_request(times | {"store_load_row": 5e-6}, runs)
-    assert found == pytest.approx(2e-4 - 3.6e-4 / 36 - 3.5e-5)
-    assert service_times.http_request(times | {"store_load_row": 1}, runs) == 0
+def test_what_step_and_store_leave_is_of_a_batch_of_a_request_and_of_a_crowd():
+    times = {"step_base": 3e-4, "step_row": 1e-5}
+    times |= {"store_commit_base": 6e-5, "store_commit_row": 3e-5}
+
+    def seen(connections: int, moves: int, ticks: int, crowd: float) -> dict[str, Any]:
+        shared = (5e-4 + ticks * 3e-4 + 6e-5) / moves
+        rate = 1 / (1e-4 + 4e-5 + shared + crowd)
+        return http_run("nextply", 1, 0, rate, connections=connections, moves_per_commit=moves)
+
+    runs = [seen(1, 1, 1, 0.0), seen(64, 36, 1, 0.0)]
+    expected = {"http_request": pytest.approx(1e-4), "http_batch": pytest.approx(5e-4), "http_crowd": 0.0}
+    assert service_times.http_times(times, runs) == expected
+    # Sixteen times as many are four times twice as many.
+    expected["http_crowd"] = pytest.approx(1e-5)
+    assert service_times.http_times(times, [*runs, seen(1024, 250, 4, 4e-5)]) == expected
+    assert service_times.http_times(times | {"store_commit_row": 1}, runs)["http_request"] == 0
+
+
+def test_what_two_workers_share_is_the_machine_and_the_store():
+    def took(way: str, microseconds: float) -> dict[str, Any]:
+        return {"way": way, "round": 0, "requests_per_cpu_second": 1e6 / microseconds}
+
+    runs = [took(apart.HALF, 100), took(apart.APART, 110), took(apart.TOGETHER, 120)]
+    assert service_times.shared(runs) == pytest.approx({"crowded": 1.1, "store_foreign_row": 20e-6})
+    assert service_times.shared([]) == {"crowded": 1.0, "store_foreign_row": 0.0}
+    assert service_times.shared([took(apart.HALF, 100), took(apart.APART, 90), took(apart.TOGETHER, 80)]) == {
+        "crowded": 1.0,
+        "store_foreign_row": 0.0,
+    }
 
 
 def test_a_simulation_is_checked_against_medians():

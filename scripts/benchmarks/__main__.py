@@ -18,6 +18,7 @@ from typing import Any
 from model.artifact import ArtifactError
 from scripts.arguments import count, number
 from scripts.benchmarks import (
+    apart,
     asgi,
     bulk,
     engine,
@@ -42,6 +43,7 @@ PARTS: Mapping[str, Callable[[Setting], list[Run]]] = {
     "engine": engine.measure,
     "asgi": asgi.measure,
     "http": single_moves.measure,
+    "apart": apart.measure,
     "client": one_client.measure,
     "steps": bulk.measure_steps,
     "predict": bulk.measure_predict,
@@ -84,7 +86,8 @@ def run(setting: Setting, parts: Sequence[str], out: Path, page: Path | None) ->
     for part in parts:
         if part == _TIMES:
             for model in setting.models:
-                times = rounded(service_times.measure(setting, model, results.get("http", [])), _DIGITS)
+                single, two = results.get("http", []), results.get("apart", [])
+                times = rounded(service_times.measure(setting, model, single, two), _DIGITS)
                 name = "service_times.json" if model == TOKENS else f"service_times-{model}.json"
                 (out / name).write_text(json.dumps(times, indent=1) + "\n")
             continue
@@ -139,7 +142,7 @@ def main(words: list[str] | None = None) -> None:
         peers = None if given.without_peers else given.peers.resolve()
         if peers is not None:
             install(peers)
-        if "http" in given.only:
+        if {"http", "apart"} & set(given.only):
             wrk.find()
         models = {name: root for name, root in place_models(work, given.chess).items() if name in given.models}
         setting = Setting(

@@ -1,7 +1,6 @@
 """Reads the runs of single moves and gives what is compared: the best of each server, and two workers with one."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from scripts.benchmarks.figures import Run, matching, middle, ratio, values
 
@@ -20,14 +19,13 @@ def best(runs: Sequence[Run], model: str, server: str, connections: int) -> Run 
     }
 
 
-def scaled(runs: Sequence[Run], **at: Any) -> tuple[float | None, float | None, float | None]:
-    """Give how many times as much two workers do as one: raw, and in two ways without the load generator's share.
+def scaled(runs: Sequence[Run], one: Run, two: Run) -> tuple[float | None, float | None, float | None]:
+    """Give how many times as much ``two`` workers do as ``one``: raw, and without the load generator's share, twice.
 
     By free cores: the two had 2 cores less what the generator took, and would do as much more on 2 cores. By processor
     seconds: twice what a processor second gets done with two workers, to what it gets done with one. The second says
     nothing of waiting for locks, the first nothing of a generator that waits; a promise is held by the smaller.
     """
-    one, two = {"workers": 1, **at}, {"workers": 2, **at}
     raw = ratio(runs, "requests_per_second", two, one)
     work = ratio(runs, "requests_per_cpu_second", two, one)
     client = middle(runs, "client_cores", **two)

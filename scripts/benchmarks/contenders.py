@@ -114,20 +114,24 @@ def by_hand(setting: Setting, folder: Path) -> Server:
 
 
 @contextmanager
+def ours(setting: Setting, model: str, folder: Path, workers: int, name: str = "nextply") -> Iterator[Nextply]:
+    """Give the service, running, with fsync if it goes by its own name."""
+    label = {"server": name, "model": model, "workers": workers}
+    fsync = name != UNSYNCED
+    with nextply(name, setting.models[model], model, folder, workers=workers, fsync=fsync) as server:
+        yield Nextply(label, server, setting.artifact(model).game, model)
+
+
+@contextmanager
 def all_of(setting: Setting, folder: Path) -> Iterator[list[Contender]]:
     """Give every server, running, for every model; those that nobody asks take no processor time."""
     with ExitStack() as stack:
         found: list[Contender] = []
-        for model, models in setting.models.items():
+        for model in setting.models:
             game = setting.artifact(model).game
-            for count in setting.workers:
-                label = {"server": "nextply", "model": model, "workers": count}
-                server = nextply("nextply", models, model, folder / f"nextply-{model}-{count}", workers=count)
-                found.append(Nextply(label, stack.enter_context(server), game, model))
-            label = {"server": UNSYNCED, "model": model, "workers": max(setting.workers)}
-            place = folder / f"{UNSYNCED}-{model}"
-            server = nextply(UNSYNCED, models, model, place, workers=label["workers"], fsync=False)
-            found.append(Nextply(label, stack.enter_context(server), game, model))
+            for name, count in [*(("nextply", count) for count in setting.workers), (UNSYNCED, max(setting.workers))]:
+                place = folder / f"{name}-{model}-{count}"
+                found.append(stack.enter_context(ours(setting, model, place, count, name)))
             if setting.peers is None:
                 continue
             for count in setting.workers:

@@ -62,7 +62,8 @@ def _plies(of: Mapping[str, Any], to: Mapping[str, Any], choose: Callable[[list[
 
 
 def _scaling(results: Results) -> float | None:
-    found = scaled(results.get("http", []), server="nextply", model=TOKENS, connections=64)[1:]
+    one, two = ({"server": "nextply", "model": TOKENS, "connections": 64, "workers": count} for count in (1, 2))
+    found = scaled(results.get("http", []), one, two)[1:]
     return None if None in found else min(value for value in found if value is not None)
 
 

@@ -43,7 +43,12 @@ def _bears_many(contender: Contender) -> bool:
 
 
 def _run(contender: Contender, tag: str, connections: int, seconds: float) -> dict[str, float]:
-    requests, again = contender.load(tag, connections, seconds)
+    return send(contender, contender.load(tag, connections, seconds), connections, seconds)
+
+
+def send(contender: Contender, load: tuple[list[bytes], bool], connections: int, seconds: float) -> dict[str, float]:
+    """Send requests, over and over again if they may be, and give what came of it."""
+    requests, again = load
     if again:
         # A service that had little to do takes a crowd that comes at once for too many, and refuses some of it.
         wrk.send(contender.server.url, requests, connections, _CROWD, again=True)

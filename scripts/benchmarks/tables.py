@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scripts.benchmarks.apart import APART, ONE
 from scripts.benchmarks.comparisons import best, scaled
 from scripts.benchmarks.figures import Run, matching, middle, ratio, values
 from scripts.benchmarks.game_length import GROWING, RESENT, SESSION
@@ -113,9 +114,24 @@ def scaling(runs: Sequence[Run]) -> str:
             cells += [number(middle(runs, "server_cores", **which), 2) for which in (one, two)]
             cells += [number(middle(runs, "client_cores", **two), 2)]
             cells += [number(middle(runs, "requests_per_cpu_second", **which)) for which in (one, two)]
-            rows.append([model, *cells, *(number(value, 2) for value in scaled(runs, **at))])
+            rows.append([model, *cells, *(number(value, 2) for value in scaled(runs, one, two))])
     head = "model,connections,req/s of one,of two,cores of one,of two,of wrk,req/CPU-s of one,of two,two / one"
     return table([*head.split(","), "… by free cores", "… by CPU-s"], rows)
+
+
+def apart(runs: Sequence[Run]) -> str:
+    """Write two services that share nothing beside two workers of one."""
+    rows = []
+    for model, way, count in dict.fromkeys((run["model"], run["way"], run["connections"]) for run in runs):
+        at = {"model": model, "way": way}
+        cells = [f"2 × {count}" if way == APART else str(count), number(middle(runs, "requests_per_second", **at))]
+        cells += [number(middle(runs, name, **at), 2) for name in ("server_cores", "client_cores")]
+        cells += [number(middle(runs, "requests_per_cpu_second", **at))]
+        rows.append(
+            [model, way, *cells, *(number(value, 2) for value in scaled(runs, {"model": model, "way": ONE}, at))]
+        )
+    head = "model,what,connections,req/s,cores,of wrk,req/CPU-s,to one worker,… by free cores,… by CPU-s"
+    return table(head.split(","), rows)
 
 
 def bulk(runs: Sequence[Run]) -> str:
@@ -205,6 +221,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Sequence[Run]], str]]] = {
     "against": ("http", against),
     "batches": ("http", batches),
     "scaling": ("http", scaling),
+    "apart": ("apart", apart),
     "client": ("client", one_client),
     "steps": ("steps", bulk),
     "predict": ("predict", bulk),

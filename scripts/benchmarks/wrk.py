@@ -1,7 +1,7 @@
 """Reads requests as bytes and gives what ``wrk`` measured when it sent them, on one thread, to a server."""
 
+import os
 import re
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -97,16 +97,15 @@ def send(url: str, requests: Sequence[bytes], connections: int, seconds: float, 
             str(_SCRIPT),
             url,
         ]
-        before = _children_cpu()
-        done = subprocess.run(
-            [*command, "--", file.name, "again" if again else "once"], capture_output=True, text=True, check=False
-        )
-        cpu = _children_cpu() - before
-    if done.returncode:
-        raise BenchmarkError(f"wrk failed: {done.stderr or done.stdout}")
-    return replace(parse(done.stdout), client_cpu=cpu)
-
-
-def _children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        with tempfile.TemporaryFile("w+") as said:
+            running = subprocess.Popen(
+                [*command, "--", file.name, "again" if again else "once"], stdout=said, stderr=subprocess.STDOUT
+            )
+            # What all children took would not do: two may be running.
+            _, status, used = os.wait4(running.pid, 0)
+            running.returncode = os.waitstatus_to_exitcode(status)
+            said.seek(0)
+            text = said.read()
+    if running.returncode:
+        raise BenchmarkError(f"wrk failed: {text}")
+    return replace(parse(text), client_cpu=used.ru_utime + used.ru_stime)

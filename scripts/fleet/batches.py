@@ -104,6 +104,9 @@ class Gathering(_Queue):
         results = yield from self._work([request for request, _ in batch])
         for (_, done), result in zip(batch, results, strict=True):
             done.succeed(result)
+        # Whoever waited for it is answered before the next one begins.
+        yield self._env.timeout(0)
+        yield self._loop.work("hop", _TURN)
 
 
 class Ticks(_Queue):
@@ -115,7 +118,7 @@ class Ticks(_Queue):
         """Take the event loop's thread and the engine's, and what ticks and the ways between them cost."""
         super().__init__(env)
         self._loop, self._engine, self._times = loop, engine, times
-        self._brief, self._hop, self._cold = design.brief, design.hop, design.cold
+        self._brief, self._hop = design.brief, design.hop
         self._batch: list[_Waiting] = []
         self.sizes = Sizes()
 
@@ -126,8 +129,6 @@ class Ticks(_Queue):
             yield self._loop.work("hop", self._hop)
             yield self._engine.work("step", self._seconds(rows))
             yield self._loop.work("hop", self._hop)
-        else:
-            yield self._loop.work("hop", self._cold)
         for request, done in self._batch:
             request.steps -= 1
             if request.steps:
@@ -149,13 +150,10 @@ class Ticks(_Queue):
 class Group(_Queue):
     """Groups requests for a call that takes many: what comes while one runs goes into the next."""
 
-    def __init__(self, env: simpy.Environment, call: Call, store: simpy.Resource, loop: Thread, hop: float) -> None:
-        """Take a call that says of each request whether it went well, and the thread on which calls take turns.
-
-        The way there takes ``hop`` seconds of the event loop, and so does the way back.
-        """
+    def __init__(self, env: simpy.Environment, call: Call, store: simpy.Resource) -> None:
+        """Take a call that says of each request whether it went well, and the thread on which calls take turns."""
         super().__init__(env)
-        self._call, self._store, self._loop, self._hop = call, store, loop, hop
+        self._call, self._store = call, store
         self.sizes = Sizes()
 
     def _work_on_next(self) -> Process:
@@ -163,8 +161,6 @@ class Group(_Queue):
         self.sizes.add(len(group))
         with self._store.request() as turn:
             yield turn
-            yield self._loop.work("hop", self._hop)
             results = yield from self._call([request for request, _ in group])
-        yield self._loop.work("hop", self._hop)
         for (_, done), result in zip(group, results, strict=True):
             done.succeed(result)

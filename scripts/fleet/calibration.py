@@ -1,7 +1,8 @@
 """Reads a plan and what was measured, and gives the plan with what no benchmark of parts shows, and how it agrees.
 
-That is how much times vary. It is chosen so that p99 of the runs of one worker agrees; throughput hardly depends on it.
-The runs of more workers take no part, so that they are a test.
+That is how much times vary. It is chosen so that p99 of the runs of one worker agrees, and where every core is busy
+that of two services that share nothing; throughput hardly depends on it. The runs of more workers take no part, so that
+they are a test.
 """
 
 import math
@@ -12,6 +13,8 @@ from scripts.fleet.plan import Closed, Plan
 from scripts.fleet.simulation import Run, simulate
 from scripts.fleet.times import Measured
 
+# How much a machine varies whose cores are all busy.
+_CROWD_NOISES = 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4
 _NOISES = 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4
 # Requests of a simulation that is one of many.
 _REQUESTS = 4000
@@ -53,11 +56,20 @@ def agree(plan: Plan, measured: Measured, requests: int) -> Agreement:
 
 
 def without_hops(plan: Plan) -> Plan:
-    """Take out of ``http_request`` what ways between threads took of it: the benchmarks cannot tell them apart."""
-    run = simulate(replace(plan, workers=1, shards=0), Closed(_BUSY, _REQUESTS))
-    hops = sum(run.busy[name] for name in ("worker hop", "kernel")) / run.per_second
-    times = plan.times
-    return replace(plan, times=times.model_copy(update={"http_request": max(0.0, times.http_request - hops)}))
+    """Take out of the times of HTTP what is simulated by itself, and what the benchmarks cannot tell from them.
+
+    These are ways between threads, and what the processor does for the disk: of a batch what one move alone takes, and
+    of a request what it takes more when many are kept together.
+    """
+    alone, full = (simulate(replace(plan, workers=1, shards=0), Closed(load, _REQUESTS)) for load in (1, _BUSY))
+    times, batch = plan.times, _beside(alone)
+    request = _beside(full) - batch / full.rows_of_commit
+    bare = {"http_batch": max(0.0, times.http_batch - batch), "http_request": max(0.0, times.http_request - request)}
+    return replace(plan, times=times.model_copy(update=bare))
+
+
+def _beside(run: Run) -> float:
+    return sum(run.busy[name] for name in ("worker hop", "kernel")) / run.per_second
 
 
 def calibrate(plan: Plan) -> Plan:
@@ -70,4 +82,10 @@ def calibrate(plan: Plan) -> Plan:
     def distance(noise: float) -> float:
         return sum(math.log(agree(replace(bare, noise=noise), run, _REQUESTS).p99) ** 2 for run in alone)
 
-    return replace(bare, noise=min(_NOISES, key=distance))
+    bare = replace(bare, noise=min(_NOISES, key=distance))
+    apart = plan.times.apart
+    if apart is None:
+        return bare
+    crowds = [replace(bare, crowd_noise=noise, apart=True) for noise in _CROWD_NOISES]
+    best = min(crowds, key=lambda crowd: abs(math.log(agree(crowd, apart, _REQUESTS).p99)))
+    return replace(best, apart=False)

@@ -25,6 +25,10 @@ class Plan:
     """CPU that the load generator, one thread, takes for a request."""
     noise: float = 0.7
     """Standard deviation of every time, as a part of it."""
+    crowd_noise: float = 0.0
+    """That of how fast everything goes while every core is busy, which stays alike for some time."""
+    apart: bool = False
+    """Whether workers share the machine alone: each has a file and sessions of its own."""
     seed: int = 0
 
 

@@ -83,7 +83,8 @@ def loads(asked: Asked) -> Answer:
 
 # What makes a part cost half, by its name.
 _HALVES: dict[str, Callable[[Plan], Plan]] = {
-    "HTTP": lambda plan: _times(plan, "http_request"),
+    "HTTP and the move, each": lambda plan: _times(plan, "http_request", "http_crowd"),
+    "HTTP and the move, a batch": lambda plan: _times(plan, "http_batch"),
     "step, fixed": lambda plan: _times(plan, "step_base"),
     "step, each row": lambda plan: _times(plan, "step_row"),
     "ways between threads": lambda plan: replace(plan, design=replace(plan.design, hop=plan.design.hop / 2)),

@@ -13,7 +13,7 @@ import simpy
 from scripts.fleet.batches import Process, Request
 from scripts.fleet.plan import Caution, Closed, Failure, Open, Plan
 from scripts.fleet.stores import LmdbFile, Shard, Shards, Store
-from scripts.fleet.threads import Noise, Thread
+from scripts.fleet.threads import Crowd, Noise, Thread
 from scripts.fleet.worker import Outcome, Worker
 
 # Of what was sent, the part that is not counted: in the beginning queues are empty.
@@ -63,6 +63,7 @@ class _Simulation:
         self._noise = Noise(self._rng, plan.noise)
         self._cores = None if plan.cores is None else simpy.Resource(self._env, plan.cores)
         self._client = Thread(self._env, self._cores, self._noise)
+        self._crowd_noise = Noise(self._rng, plan.crowd_noise)
         self._file = LmdbFile(self._env, plan.times, plan.fsync, self._noise)
         fsync = plan.times.commit_fsync if plan.fsync else 0.0
         self._shards = [Shard(self._env, plan.costs, fsync, self._noise) for _ in range(plan.shards)]
@@ -88,13 +89,17 @@ class _Simulation:
 
     def _new_worker(self) -> Worker:
         plan = self._plan
-        return Worker(self._env, plan.times, plan.design, self._store, self._cores, self._noise)
+        crowded = plan.cores is not None and plan.workers >= plan.cores
+        crowd = Crowd(self._env, 1 / plan.times.crowded, self._crowd_noise)
+        store = LmdbFile(self._env, plan.times, plan.fsync, self._noise) if plan.apart else self._store
+        return Worker(self._env, plan.times, plan.design, store, self._cores, self._noise, crowd, crowded)
 
     def _new_request(self) -> Request:
         plies = self._plan.rebuilt_plies
         shard = self._rng.randrange(len(self._shards)) if self._shards else 0
         steps = self._rng.randint(1, plies) if plies else 1
-        return Request(shard, steps, known=self._rng.random() < 1 / self._plan.workers)
+        known = self._plan.apart or self._rng.random() < 1 / self._plan.workers
+        return Request(shard, steps, known)
 
     def _keep_asking(self, worker: Worker) -> Process:
         """Ask on one connection, which ends at any one worker; what it takes is as the load generator sees it."""
@@ -204,8 +209,8 @@ class _Simulation:
     def _busy(self) -> dict[str, float]:
         """Give what was busy over the whole run, the warm-up with it."""
         now = self._env.now
-        busy = {f"worker {kind}": max(w.python.busy[kind] for w in self._all_workers) for kind in _KINDS}
-        busy["worker"] = max(sum(worker.python.busy.values()) for worker in self._all_workers)
+        busy = {f"worker {kind}": max(worker.busy(kind) for worker in self._all_workers) for kind in _KINDS}
+        busy["worker"] = max(sum(map(worker.busy, _KINDS)) for worker in self._all_workers)
         busy["engine"] = max(worker.engine.busy["step"] for worker in self._all_workers)
         busy["client"] = sum(self._client.busy.values())
         busy["file"] = self._file.busy

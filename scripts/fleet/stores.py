@@ -1,5 +1,6 @@
 """Reads groups of requests and gives when each is loaded or kept: the file of one machine, or shards in a network."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,17 @@ class Store(Protocol):
     quick: bool
     """Whether the same is true of keeping: then workers need no thread for it."""
 
+    def seconds(self, rows: int) -> float:
+        """Give what it is likely to take to keep so many sessions."""
+
     def load(self, python: Thread, requests: Sequence[Request]) -> Results:
         """Read sessions; ``python`` is where the worker runs Python."""
 
-    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request]) -> Results:
-        """Keep sessions, and wait for the disk; ``kernel`` is the thread of the store while it runs no Python."""
+    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request], here: bool) -> Results:
+        """Keep sessions, and wait for the disk: ``here``, where nothing else runs Python meanwhile, or on a thread.
+
+        ``kernel`` is the thread of the store while it runs no Python.
+        """
 
 
 class LmdbFile:
@@ -48,25 +55,35 @@ class LmdbFile:
         self.busy = 0.0
         """Seconds for which somebody wrote or waited for the disk."""
 
+    def seconds(self, rows: int) -> float:
+        """Give what it takes to keep so many sessions if nobody else writes."""
+        return self._times.store_commit_base + self._times.store_commit_row * rows + self._fsync
+
     def load(self, python: Thread, requests: Sequence[Request]) -> Results:
-        """Read sessions; nobody has to wait for a writer."""
-        yield python.work("load", self._times.store_load_row * len(requests), next_=True)
+        """Read sessions that others played in; nobody has to wait for a writer."""
+        yield python.work("load", self._times.store_foreign_row * len(requests), next_=True)
         return [True] * len(requests)
 
-    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request]) -> Results:
+    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request], here: bool) -> Results:
         """Keep sessions in one transaction."""
+        if here:
+            yield python.lend()
         with self._writer.request() as turn:
             yield turn
             begin = self._env.now
-            yield python.work("commit", self._times.store_commit_base, next_=True)
-            turns = 1 if self.quick else _WRITES * len(requests)
-            for _ in range(turns):
-                yield python.work("commit", self._times.store_commit_row * len(requests) / turns, next_=True)
+            yield from self._write(kernel if here else python, len(requests), 1 if here else _WRITES * len(requests))
             yield kernel.work("disk", DISK_CPU * self._fsync)
             if self._fsync:
                 yield self._env.timeout(self._noise((1 - DISK_CPU) * self._fsync))
             self.busy += self._env.now - begin
+        if here:
+            python.take_back()
         return [True] * len(requests)
+
+    def _write(self, thread: Thread, rows: int, turns: int) -> Process:
+        yield thread.work("commit", self._times.store_commit_base, next_=True)
+        for _ in range(turns):
+            yield thread.work("commit", self._times.store_commit_row * rows / turns, next_=True)
 
 
 @dataclass(slots=True)
@@ -132,6 +149,10 @@ class Shards:
         """Take the servers, and what asking them costs a worker."""
         self._shards, self._costs = shards, costs
 
+    def seconds(self, rows: int) -> float:
+        """Say that nobody knows: others send to the shards as well."""
+        return math.inf
+
     def load(self, python: Thread, requests: Sequence[Request]) -> Results:
         """Read sessions; what packing and reading costs a worker is spent before the call is sent."""
         parts = Counter(request.shard for request in requests)
@@ -140,7 +161,7 @@ class Shards:
         calls = {shard: self._shards[shard].ask(rows, 0) for shard, rows in parts.items()}
         return (yield from _answers(calls, requests))
 
-    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request]) -> Results:
+    def commit(self, python: Thread, kernel: Thread, requests: Sequence[Request], here: bool) -> Results:
         """Keep sessions; a shard that is away fails its own part alone."""
         parts = Counter(request.shard for request in requests)
         costs = self._costs

@@ -11,6 +11,8 @@ Seconds = Callable[[], float]
 
 # Seconds for which a thread has a core while others wait for one: the base slice of Linux on machines of two cores.
 _SLICE = 3e-3
+# Seconds for which work on a crowded machine is slowed down alike: some batches.
+_STEADY = 10e-3
 
 
 class Noise:
@@ -27,6 +29,21 @@ class Noise:
         return seconds * self._rng.gammavariate(1 / self._variance, self._variance)
 
 
+class Crowd:
+    """Says how fast work goes while every core is busy, as a part of how fast it goes else: for some time alike."""
+
+    def __init__(self, env: simpy.Environment, mean: float, noise: Noise) -> None:
+        """Take how fast it goes on average, and what varies that."""
+        self._env, self._mean, self._noise = env, mean, noise
+        self._speed, self._until = mean, 0.0
+
+    def __call__(self) -> float:
+        """Give the speed of this moment."""
+        if self._env.now >= self._until:
+            self._speed, self._until = self._noise(self._mean), self._env.now + _STEADY
+        return self._speed
+
+
 class Thread:
     """Does turns of work in the order in which they were asked for.
 
@@ -35,10 +52,12 @@ class Thread:
     one event of simpy's a turn besides the one that is waited for, and one more for a core.
     """
 
-    def __init__(self, env: simpy.Environment, cores: simpy.Resource | None, noise: Noise) -> None:
-        """Take the cores that it shares with others."""
-        self._env, self._cores, self._noise = env, cores, noise
-        self._waiting: deque[tuple[str, float | Seconds, simpy.Event]] = deque()
+    def __init__(
+        self, env: simpy.Environment, cores: simpy.Resource | None, noise: Noise, crowd: Crowd | None = None
+    ) -> None:
+        """Take the cores that it shares with others, and how fast work goes while all are busy, if not as else."""
+        self._env, self._cores, self._noise, self._crowd = env, cores, noise, crowd
+        self._waiting: deque[tuple[str, float | Seconds | None, simpy.Event]] = deque()
         self._running = False
         self._core: Request | None = None
         self._until = 0.0
@@ -54,14 +73,28 @@ class Thread:
         if seconds == 0:
             return done.succeed()
         (self._waiting.appendleft if next_ else self._waiting.append)((kind, seconds, done))
+        self._start()
+        return done
+
+    def lend(self) -> simpy.Event:
+        """Give the moment from which on the thread does nothing, and has no core, until it is taken back."""
+        begun = self._env.event()
+        self._waiting.append(("", None, begun))
+        self._start()
+        return begun
+
+    def take_back(self) -> None:
+        """Let the thread that was lent go on."""
+        self._go_on()
+
+    def _start(self) -> None:
         if not self._running:
             self._running = True
             self._next()
-        return done
 
     def _next(self) -> None:
         """Begin the next turn, on the core that the thread has, or else on the next one that is free."""
-        if self._cores is None or self._core is not None:
+        if self._cores is None or self._core is not None or self._waiting[0][1] is None:
             self._begin()
             return
         self._core = self._cores.request()
@@ -74,7 +107,13 @@ class Thread:
 
     def _begin(self) -> None:
         kind, seconds, done = self._waiting.popleft()
+        if seconds is None:
+            self._leave_core()
+            done.succeed()
+            return
         seconds = self._noise(seconds() if callable(seconds) else seconds)
+        if self._crowd is not None and self._cores is not None and self._cores.count == self._cores.capacity:
+            seconds /= self._crowd()
         self.busy[kind] += seconds
         end = self._env.timeout(seconds)
         assert end.callbacks is not None
@@ -82,9 +121,16 @@ class Thread:
 
     def _end(self, done: simpy.Event) -> None:
         done.succeed()
-        if self._core is not None and (not self._waiting or self._env.now >= self._until):
+        if not self._waiting or self._env.now >= self._until:
+            self._leave_core()
+        self._go_on()
+
+    def _leave_core(self) -> None:
+        if self._core is not None:
             self._core.resource.release(self._core)
             self._core = None
+
+    def _go_on(self) -> None:
         if self._waiting:
             self._next()
         else:

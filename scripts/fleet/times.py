@@ -32,11 +32,19 @@ class ServiceTimes(BaseModel):
     """A tick, whatever its rows."""
     step_row: NonNegativeFloat
     http_request: NonNegativeFloat
-    """CPU of a worker for a request with one move, outside step and store."""
+    """CPU of a worker for a request with one move, outside step and store, beside up to a full batch of others."""
+    http_batch: NonNegativeFloat = 0.0
+    """CPU of a worker for a batch of moves, whatever its size, outside step and store: a lone move pays it all."""
+    http_crowd: NonNegativeFloat = 0.0
+    """CPU more of a request, each time that twice as many run beyond a full batch: they do not fit into the cache."""
+    crowded: PositiveFloat = 1.0
+    """How many times as long a worker's processor takes where every core of the machine is busy, on average."""
     store_load_row: NonNegativeFloat
     store_commit_base: NonNegativeFloat
     """A group commit, whatever its rows."""
     store_commit_row: NonNegativeFloat
+    store_foreign_row: NonNegativeFloat = 0.0
+    """CPU of a worker for a session in which another one of the machine played last, beyond what a known one takes."""
     commit_fsync: NonNegativeFloat
     """What a group commit waits for the disk."""
     max_batch: PositiveInt
@@ -45,6 +53,8 @@ class ServiceTimes(BaseModel):
     bytes_session_log: NonNegativeFloat
     bytes_session_state: NonNegativeFloat
     measured: tuple[Measured, ...] = ()
+    apart: Measured | None = None
+    """Two services of one worker each that share the machine and nothing else, and so many connections together."""
 
     @property
     def slug(self) -> str:
