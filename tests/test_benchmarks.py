@@ -372,6 +372,27 @@ def test_streams_and_long_games_are_measured(tmp_path: Path, artifacts: Path):
     assert all(run["answers"] > 0 and 0 < run["p50"] < 1 for run in runs)
 
 
+def test_two_services_that_share_nothing_are_measured_beside_one(
+    tmp_path: Path, artifacts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[str, int]] = []
+
+    def answered(url: str, requests: list[bytes], connections: int, *_: Any, again: bool) -> wrk.Measured:
+        assert pump.exchange(url, requests[0]).startswith(b"HTTP/1.1 200")
+        asked.append((url, connections))
+        return wrk.Measured(requests=10, requests_per_second=100.0 * connections, p50=0.002, p99=0.009)
+
+    monkeypatch.setattr(wrk, "run", answered)
+    monkeypatch.setattr(wrk, "send", lambda *_, again: None)
+    runs = apart.measure(setting.Setting(work=tmp_path, models={"colours": artifacts}, rounds=1))
+    assert [run["way"] for run in runs] == [apart.ONE, apart.HALF, apart.APART, apart.TOGETHER]
+    assert [connections for _, connections in asked] == [64, 32, 32, 32, 64]
+    # One of the two that are apart was asked before; the others are new.
+    assert len({url for url, _ in asked}) == 3
+    assert (runs[2]["requests_per_second"], runs[2]["p99"]) == (6400, 0.009)
+    assert "| colours | two services | 2 × 32 | 6,400 |" in tables.apart(runs)
+
+
 def test_asgi_servers_are_measured_on_an_answer_like_a_move_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def exchanged(url: str, requests: list[bytes], connections: int, *_: Any, again: bool) -> wrk.Measured:
         assert again

@@ -52,4 +52,5 @@ def _at_once(services: Sequence[Contender], way: str, connections: int, seconds:
         found = list(pool.map(lambda one: single_moves.send(*one, connections, seconds), ready))
     figures = {name: sum(one[name] for one in found) for name in _SUMS}
     figures |= {name: fmean(one[name] for one in found) for name in _MEANS}
-    return figures | {"requests_per_cpu_second": figures["requests_per_second"] / figures["server_cores"]}
+    per_cpu_second = figures["requests_per_second"] / max(figures["server_cores"], 1e-9)
+    return figures | {"requests_per_cpu_second": per_cpu_second}

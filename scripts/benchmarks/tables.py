@@ -131,7 +131,7 @@ def apart(runs: Sequence[Run]) -> str:
             [model, way, *cells, *(number(value, 2) for value in scaled(runs, {"model": model, "way": ONE}, at))]
         )
     head = "model,what,connections,req/s,cores,of wrk,req/CPU-s,to one worker,… by free cores,… by CPU-s"
-    return table(head.split(","), rows)
+    return table(head.split(","), rows, texts=2)
 
 
 def bulk(runs: Sequence[Run]) -> str:

@@ -97,10 +97,11 @@ def send(url: str, requests: Sequence[bytes], connections: int, seconds: float, 
             str(_SCRIPT),
             url,
         ]
-        with tempfile.TemporaryFile("w+") as said:
-            running = subprocess.Popen(
-                [*command, "--", file.name, "again" if again else "once"], stdout=said, stderr=subprocess.STDOUT
-            )
+        command += ["--", file.name, "again" if again else "once"]
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT) as running,
+        ):
             # What all children took would not do: two may be running.
             _, status, used = os.wait4(running.pid, 0)
             running.returncode = os.waitstatus_to_exitcode(status)
