@@ -78,21 +78,21 @@ def http_times(times: Mapping[str, float], runs: Sequence[Run]) -> dict[str, flo
     rows = times["step_row"] + times["store_commit_row"]
 
     def beside(connections: int) -> tuple[float, float]:
-        """Give what a request takes beside step and store, and how many others share its batch."""
-        cost, shared = _cost(runs, connections), middle(runs, "moves_per_commit", workers=1, connections=connections)
+        """Give what a request takes beside step and store, and how many moves its batch has."""
+        cost, moves = _cost(runs, connections), middle(runs, "moves_per_commit", workers=1, connections=connections)
         assert cost is not None
-        assert shared is not None
-        ticks = math.ceil(shared / _MAX_BATCH)
-        return cost - rows - (ticks * times["step_base"] + times["store_commit_base"]) / shared, shared
+        assert moves is not None
+        ticks = math.ceil(moves / _MAX_BATCH)
+        return cost - rows - (ticks * times["step_base"] + times["store_commit_base"]) / moves, moves
 
-    (alone, one), (busy, shared) = beside(1), beside(_BUSY)
-    batch = max(0.0, (alone - busy) / (1 / one - 1 / shared))
-    request = max(0.0, busy - batch / shared)
+    (alone, one), (busy, many) = beside(1), beside(_BUSY)
+    batch = max(0.0, (alone - busy) / (1 / one - 1 / many))
+    request = max(0.0, busy - batch / many)
     most = max(values(matching(runs, workers=1), "connections"))
     crowd = 0.0
     if most > _BUSY:
-        crowded, shared = beside(most)
-        crowd = max(0.0, crowded - request - batch / shared) / math.log2(most / _BUSY)
+        slow, many = beside(most)
+        crowd = max(0.0, slow - request - batch / many) / math.log2(most / _BUSY)
     return {"http_request": request, "http_batch": batch, "http_crowd": crowd}
 
 
