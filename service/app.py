@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.admission import Admission, describe_timeout
 from service.background import background
+from service.crowding import brief
 from service.history import History
 from service.keeper import Keeper
 from service.limits import BodyLimit
@@ -54,7 +55,7 @@ def create_app(settings: Settings, traces: Traces | None = None) -> FastAPI:
     ``traces`` are closed when it ends.
     """
     gate = gate_for(settings)
-    models = Models(settings.artifacts, settings.model, settings.max_batch, settings.max_queue)
+    models = Models(settings.artifacts, settings.model, settings.max_batch, settings.max_queue, brief(settings.workers))
     store = open_store(settings)
     stopping = Stopping()
     recent = Recent(settings.positions)

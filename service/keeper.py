@@ -1,7 +1,6 @@
 """Reads and writes sessions through the store, many in one call, and lets changes of one session take turns."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from model.games import Position
+from service.crowding import brief, crowded
 from service.deadline import within_deadline
 from service.errors import InvalidRequest, PlyConflict, SessionExists, SessionExpired, StoreFailed, UnknownSession
 from service.grouping import Group
@@ -29,8 +29,6 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 _ATTEMPTS = 16
 # Milliseconds for which looking at a session is not worth a write to say that it is in use.
 _TOUCHED = 60_000
-# Seconds that a commit may keep the event loop, disk and all: as many as a step of the network.
-_BRIEF = 0.003
 
 
 class Change(NamedTuple, Generic[Answer_co]):
@@ -56,10 +54,9 @@ class Keeper:
         self._load = Group(store.load_many, None if store.near else self._thread, store_seconds.of("load"))
         self._meanwhile = Meanwhile()
         commit = store.commit_many if store.quick else partial(store.commit_many, waits=self._meanwhile.begin)
-        self._commit = Group(commit, thread, store_seconds.of("commit"), _BRIEF if store.near else 0)
+        self._commit = Group(commit, thread, store_seconds.of("commit"), brief(settings.workers) if store.near else 0)
         self._delete = Group(store.delete_many, thread, store_seconds.of("delete"))
-        # Whether the thread has to take its time from the event loop of some worker.
-        self._crowded = settings.workers >= (os.cpu_count() or 1)
+        self._crowded = crowded(settings.workers)
 
     def close(self) -> None:
         """Finish what the store is doing."""

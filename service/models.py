@@ -18,8 +18,6 @@ from service.prefixes import Prefixes
 from service.scheduler import Scheduler
 
 _log = logging.getLogger("nextply")
-# Seconds for which others may wait while the event loop takes a step itself.
-BRIEF = 0.003
 # What the beginnings of games that a model remembers may take.
 _BYTES_OF_PREFIXES = 16 << 20
 
@@ -39,12 +37,12 @@ class Model:
     prefixes: Prefixes
 
     @classmethod
-    def load(cls, folder: Path, max_batch: int, max_queue: int) -> "Model":
-        """Load a folder; ArtifactError if it cannot be served."""
+    def load(cls, folder: Path, max_batch: int, max_queue: int, brief: float) -> "Model":
+        """Load a folder, for a scheduler of such bounds; ArtifactError if it cannot be served."""
         artifact = Artifact.load(folder)
         engine = Engine(artifact)
         meter = Meter(artifact.manifest.name, artifact.manifest.version)
-        scheduler = Scheduler(engine, max_batch, max_queue, brief=BRIEF, meter=meter)
+        scheduler = Scheduler(engine, max_batch, max_queue, brief=brief, meter=meter)
         gates = Gates(artifact, scheduler) if artifact.manifest.gates else None
         graph = artifact.manifest.sha256[artifact.graph.name]
         prefixes = Prefixes(_BYTES_OF_PREFIXES)
@@ -80,10 +78,10 @@ class Changes:
 class Models:
     """All models under a folder, by name and version; the folder may change while they are served."""
 
-    def __init__(self, root: Path, default: str, max_batch: int, max_queue: int) -> None:
+    def __init__(self, root: Path, default: str, max_batch: int, max_queue: int, brief: float = 0.0) -> None:
         """Load every model; ArtifactError for the first that cannot be served, or if none is named ``default``."""
         self._root, self.default = root, default
-        self._load = partial(Model.load, max_batch=max_batch, max_queue=max_queue)
+        self._load = partial(Model.load, max_batch=max_batch, max_queue=max_queue, brief=brief)
         self._models: dict[str, dict[str, Model]] = {}
         self._seen: dict[Path, _Stamp] = {}
         self._reloading = asyncio.Lock()

@@ -365,7 +365,7 @@ async def test_what_does_not_fit_into_the_queue_is_refused_and_not_applied(
         free.wait()
         return step(*arguments)
 
-    monkeypatch.setattr("service.models.BRIEF", 0)
+    monkeypatch.setattr("service.app.brief", lambda _: 0)
     async with serving(Settings(artifacts=artifacts, store="memory", max_queue=100)) as client:
         await client.ok("POST", "/sessions", {"session": "game", "model": "colours"})
         monkeypatch.setattr(Engine, "step", held)

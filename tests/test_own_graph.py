@@ -243,7 +243,7 @@ def written_by_hand(graph: Path, **changes: Any) -> Path:
 
 
 def test_a_manifest_of_what_is_needed_is_enough(tmp_path: Path):
-    model = Model.load(written_by_hand(exported(tmp_path, Wrong())), max_batch=4, max_queue=10)
+    model = Model.load(written_by_hand(exported(tmp_path, Wrong())), max_batch=4, max_queue=10, brief=0.0)
     model.scheduler.close()
     assert (model.name, len(model.game.vocabulary), model.gates) == ("mine", 6, None)
 
@@ -252,14 +252,14 @@ def test_a_manifest_of_what_is_needed_is_enough(tmp_path: Path):
 def test_a_wrong_manifest_is_refused_in_words(tmp_path: Path, changes: dict[str, Any], says: str):
     folder = written_by_hand(exported(tmp_path, Wrong()), **changes)
     with pytest.raises(ArtifactError) as refusal:
-        Model.load(folder, max_batch=4, max_queue=10)
+        Model.load(folder, max_batch=4, max_queue=10, brief=0.0)
     assert says in str(refusal.value)
 
 
 def test_a_graph_for_one_number_of_rows_is_refused(tmp_path: Path):
     folder = written_by_hand(exported(tmp_path, Wrong(), dynamic_axes={}))
     with pytest.raises(ArtifactError, match=r"input 'tokens' is \[2\]; its first axis, the rows, has to be free"):
-        Model.load(folder, max_batch=4, max_queue=10)
+        Model.load(folder, max_batch=4, max_queue=10, brief=0.0)
 
 
 def test_a_graph_of_chess_may_do_without_the_board(tmp_path: Path):

@@ -65,7 +65,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture
 async def client(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     # Every step runs on the engine's thread, where a test can hold it.
-    monkeypatch.setattr("service.models.BRIEF", 0)
+    monkeypatch.setattr("service.app.brief", lambda _: 0)
     async with serving(settings) as client:
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
@@ -123,7 +123,7 @@ async def test_waiting_for_the_batch_before_is_counted_and_told(client, monkeypa
 
 
 async def test_no_more_moves_wait_for_their_batch_than_steps_may_wait(settings, store, monkeypatch):
-    monkeypatch.setattr("service.models.BRIEF", 0)
+    monkeypatch.setattr("service.app.brief", lambda _: 0)
     async with serving(settings.model_copy(update={"max_queue": 3})) as client:
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})
@@ -219,7 +219,7 @@ async def test_a_brief_commit_has_a_thread_only_if_something_is_done_meanwhile(s
     monkeypatch.setattr("service.app.open_store", lambda _: store)
     monkeypatch.setattr("os.cpu_count", lambda: processors)
     # However busy the machine is.
-    monkeypatch.setattr("service.keeper._BRIEF", 60)
+    monkeypatch.setattr("service.keeper.brief", lambda _: 60)
     async with serving(settings) as client:
         for number in range(6):
             await client.ok("POST", "/sessions", {"session": f"s{number}", "model": "colours"})

@@ -145,7 +145,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     store = Store()
     monkeypatch.setattr("service.app.open_store", lambda _: store)
     # Every step runs on the engine's thread, where a test can hold it.
-    monkeypatch.setattr("service.models.BRIEF", 0)
+    monkeypatch.setattr("service.app.brief", lambda _: 0)
     return store
 
 

@@ -182,7 +182,7 @@ def test_a_tick_takes_what_waits_and_a_long_job_blocks_nobody():
     env = simpy.Environment()
     times = TIMES.model_copy(update={"step_base": 1.0, "step_row": 0.0, "max_batch": 3})
     one = thread(env)
-    ticks = Ticks(env, one, one, times, STRAIGHT)
+    ticks = Ticks(env, one, one, times, math.inf, 0.0)
     moments = ends(env, [ticks.run(Request(steps=steps)) for steps in (4, 1, 1, 1, 1)])
     # Ticks: rows 0 1 2, then 3 4 0, then 0, and 0 again.
     assert moments == [4, 1, 1, 2, 2]
@@ -194,7 +194,7 @@ def test_long_ticks_leave_the_event_loop_free():
         env = simpy.Environment()
         loop, engine = thread(env), thread(env)
         times = TIMES.model_copy(update={"step_base": 10.0, "step_row": 0.0})
-        ticks = Ticks(env, loop, engine, times, replace(STRAIGHT, brief=brief))
+        ticks = Ticks(env, loop, engine, times, brief, 0.0)
         rows = [ticks.run(Request()) for _ in range(2)]
         env.run(until=0.001)
         assert ends(env, [loop.work("http", 2.0), *rows]) == pytest.approx([loop_ends, tick_ends, tick_ends], abs=0.01)
@@ -229,7 +229,7 @@ def test_what_comes_at_the_same_moment_goes_together():
         return [True] * len(requests)
 
     group = Group(env, call, simpy.Resource(env))
-    ticks = Ticks(env, loop, loop, TIMES, STRAIGHT)
+    ticks = Ticks(env, loop, loop, TIMES, math.inf, 0.0)
 
     def serve() -> Any:
         yield ticks.run(Request())
@@ -385,12 +385,15 @@ def test_sessions_of_other_workers_are_read_and_played_again():
         ({"moves": 4}, False),
         ({"moves": 4, "crowded": True}, True),
         ({"moves": 2, "brief": 1e-3}, False),
+        ({"moves": 4, "crowded": True, "brief": 1e-3}, True),
+        ({"moves": 4, "crowded": True, "brief_if_crowded": 1e-3}, False),
     ],
 )
 def test_a_brief_commit_keeps_the_event_loop(changes: dict[str, Any], waited: bool):
-    env, noise, chosen = simpy.Environment(), Noise(random.Random(0), 0.0), {"crowded": False, "brief": 3e-3} | changes
+    env, noise = simpy.Environment(), Noise(random.Random(0), 0.0)
+    chosen = {"crowded": False, "brief": 3e-3, "brief_if_crowded": 20e-3} | changes
     times = TIMES.model_copy(update=NOTHING | {"commit_fsync": 2e-3})
-    design = replace(STRAIGHT, few=4, brief=chosen["brief"])
+    design = replace(STRAIGHT, few=4, brief=chosen["brief"], brief_if_crowded=chosen["brief_if_crowded"])
     store = LmdbFile(env, times, fsync=True, noise=noise)
     worker = Worker(env, times, design, store, None, noise, crowded=chosen["crowded"])
     moves = [env.process(worker.serve(Request(known=True))) for _ in range(chosen["moves"])]

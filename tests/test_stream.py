@@ -40,7 +40,7 @@ def process(artifacts: Path) -> Iterator[Process]:
 @pytest.fixture(autouse=True)
 def engine_on_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every step on the engine's thread, where a test can hold it."""
-    monkeypatch.setattr("service.models.BRIEF", 0)
+    monkeypatch.setattr("service.app.brief", lambda _: 0)
 
 
 @pytest.fixture
@@ -503,7 +503,7 @@ async def test_a_commit_that_has_begun_is_finished_for_a_client_that_leaves(
 
     monkeypatch.setattr("service.app.open_store", lambda _: Slow(Limits(10**6, 10**6, 100, 100)))
     # Only its opening was brief.
-    monkeypatch.setattr("service.keeper._BRIEF", 0)
+    monkeypatch.setattr("service.keeper.brief", lambda _: 0)
     async with running(settings) as app, client_of(app) as http:
         await open_session(http, "game")
         wire = Wire(app, "/sessions/game/stream")

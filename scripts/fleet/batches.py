@@ -7,7 +7,6 @@ from typing import Any
 
 import simpy
 
-from scripts.fleet.design import Design
 from scripts.fleet.threads import Thread
 from scripts.fleet.times import ServiceTimes
 
@@ -113,12 +112,15 @@ class Ticks(_Queue):
     """Continuous batching: each tick takes one step for every request that waits, up to a full batch, then the next."""
 
     def __init__(
-        self, env: simpy.Environment, loop: Thread, engine: Thread, times: ServiceTimes, design: Design
+        self, env: simpy.Environment, loop: Thread, engine: Thread, times: ServiceTimes, brief: float, hop: float
     ) -> None:
-        """Take the event loop's thread and the engine's, and what ticks and the ways between them cost."""
+        """Take the event loop's thread and the engine's, and what ticks and the ways between them cost.
+
+        Ticks of at most ``brief`` seconds keep the event loop.
+        """
         super().__init__(env)
         self._loop, self._engine, self._times = loop, engine, times
-        self._brief, self._hop = design.brief, design.hop
+        self._brief, self._hop = brief, hop
         self._batch: list[_Waiting] = []
         self.sizes = Sizes()
 

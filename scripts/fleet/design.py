@@ -8,8 +8,10 @@ class Design:
     """What runs on which thread of a worker, and what that costs beside the service times."""
 
     brief: float = 3e-3
-    """Ticks of at most so many seconds run on the event loop's thread, others on the engine's (service/models.py), and
-    so do commits to a file of few moves, or where no core is left for the store's thread (service/keeper.py)."""
+    """Ticks of at most so many seconds run on the event loop's thread, others on the engine's (service/crowding.py),
+    and so do commits to a file of few moves, or where no core is left for the store's thread (service/keeper.py)."""
+    brief_if_crowded: float = 20e-3
+    """The same where no core is left for threads."""
     few: int = 4
     """From so many moves on a commit has a thread where there is a core for it (service/plays.py)."""
     ticks: int = 4

@@ -45,8 +45,9 @@ class Worker:
         """Take the parts, and whether there are as many workers as cores; the store may belong to others as well."""
         self._env, self._times, self._design, self._store, self._crowded = env, times, design, store, crowded
         self.python, self.engine, self.kernel = (Thread(env, cores, noise, crowd) for _ in range(3))
-        row = times.step_row + design.aside * times.http_request
-        self.ticks = Ticks(env, self.python, self.engine, times.model_copy(update={"step_row": row}), design)
+        self._brief = design.brief_if_crowded if crowded else design.brief
+        of_ticks = times.model_copy(update={"step_row": times.step_row + design.aside * times.http_request})
+        self.ticks = Ticks(env, self.python, self.engine, of_ticks, self._brief, design.hop)
         thread = simpy.Resource(env)
         self.loads = Group(env, self._read, thread)
         self.commits = Group(env, self._keep, thread)
@@ -119,7 +120,7 @@ class Worker:
 
     def _keep(self, requests: Sequence[Request]) -> Results:
         """Keep sessions, in the event loop if that is brief and a thread would be of no use."""
-        brief = self._store.seconds(len(requests)) <= self._design.brief
+        brief = self._store.seconds(len(requests)) <= self._brief
         here = self._store.quick or (brief and (self._crowded or len(requests) < self._design.few))
         hop = 0.0 if here else self._design.hop
         yield self.python.work("hop", hop)
