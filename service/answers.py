@@ -73,7 +73,7 @@ def played(session: Session, model: Model, line: Line, moves: int, top_k: int) -
         "session": shown(session.id),
         "model": model_id(model),
         "ply": line.ply + len(line.moves),
-        "surprisal": line.last_surprisal(moves),
+        "surprisal": line.surprisal(moves),
         "next": likeliest(line.position, line.predictions[-1], top_k),
         **_upgrade(session, model),
     }
@@ -138,7 +138,7 @@ def _prediction(request: requests.PredictRequest, line: Line) -> schemas.Predict
     following = likeliest(line.position, line.predictions[-1], request.top_k)
     answer: schemas.Prediction = {"ply": len(line.moves), "next": following}
     if request.score:
-        answer["surprisal"] = line.surprisal().tolist()
+        answer["surprisal"] = line.surprisal()
     if request.each_ply:
         at_each = zip(line.positions, line.predictions, strict=True)
         answer["moves"] = [at.notation(move).move for at, move in zip(line.positions, line.moves, strict=False)]

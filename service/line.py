@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from model.games import Game, IllegalMove, Position
-from service.distribution import Distribution, Float32
+from service.distribution import Distribution
 from service.engine import Input
 from service.errors import BadMove
 from service.jobs import Outcome, Read, Step
@@ -91,16 +89,12 @@ class Line:
         """Give what ``read`` makes of each step on another engine, and its state; the line itself stays unread."""
         return await scheduler.run(self.state, [Step(step.input, read, shows=shows) for step in self.steps])
 
-    def surprisal(self) -> Float32:
-        """Give −ln p of each move, float32 [moves], as it was predicted before it was played."""
-        return np.array(self.last_surprisal(len(self.moves)), np.float32)
-
-    def last_surprisal(self, count: int) -> list[float]:
-        """Give −ln p of the last moves: the same numbers."""
+    def surprisal(self, last: int | None = None) -> list[float]:
+        """Give −ln p of so many last moves, or of all, each as it was predicted before it was played."""
         if self._surprisals is None:
             pairs = zip(self.predictions, self.moves, strict=False)
             self._surprisals = [before.surprisal(move) for before, move in pairs]
-        return self._surprisals[len(self.moves) - count :]
+        return self._surprisals if last is None else self._surprisals[len(self.moves) - last :]
 
     def _add(self, token: int) -> None:
         candidates = self.position.legal() if self.legal_only else None

@@ -1,10 +1,9 @@
 """Reads a session's log and gives the line at any of its plies, and the session after a line was read."""
 
 import asyncio
+from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-
-import numpy as np
 
 from model.games import Position, encode_context
 from service.distribution import Distribution
@@ -115,11 +114,11 @@ class Lines:
 
     def after(self, session: Session, model: Model, line: Line) -> Session:
         """Give a session after a line that was read: it resumed where the session stood, or began at the start."""
-        moves, surprisal = pack_moves(line.moves), line.surprisal()
+        moves, surprisal = pack_moves(line.moves), array("f", line.surprisal())
         if line.known is not None:
             assert session.cache is not None
             moves = moves_after(session.moves, line.moves[session.ply - line.ply :])
-            surprisal = np.concatenate([session.cache.surprisal, surprisal])
+            surprisal = session.cache.surprisal + surprisal
         cache = Cache(model.graph, surprisal, line.predictions[-1].log_p, line.state)
         return session.later(model.version, moves, cache)
 

@@ -42,7 +42,9 @@ class Recent:
         """Give a position on the way to where a session stands, to be played on: it is not remembered any more."""
         found = self.position(session)
         if found is not None:
-            self._kept[session.id] = self._kept[session.id]._replace(position=None)
+            kept = self._kept[session.id]
+            # Twice as fast as ``_replace``, and done with every move.
+            self._kept[session.id] = _Kept(kept.session, None, kept.own)
         return found
 
     def ahead(self, found: Found) -> Found:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import struct
+from array import array
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -285,7 +286,7 @@ async def test_a_blob_from_another_graph_is_read_anew_if_that_is_asked_for(clien
     await open_game(client)
     session = blob.unpack(await get_blob(client))
     zeros = np.zeros(3, np.float32)
-    for number, cache in enumerate((None, Cache("0" * 64, zeros, zeros, b"?"))):
+    for number, cache in enumerate((None, Cache("0" * 64, array("f", zeros), zeros, b"?"))):
         content = blob.pack(replace(session, cache=cache))
         assert (await put_blob(client, content, f"copy-{number}", "?rebuild=true")).status_code == 201
         assert await whole(client, f"copy-{number}") == await whole(client)

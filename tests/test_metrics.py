@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 import time
+from array import array
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -232,7 +233,7 @@ def test_the_sessions_that_are_kept_are_told(artifacts: Path, tmp_path: Path):
 
 def test_a_store_counts_its_sessions_if_it_can(artifacts: Path, tmp_path: Path):
     session = Session("0", "colours", "1", "0" * 16, {}, (), 1, used=1000)
-    alive = replace(session, cache=Cache("0" * 64, np.empty(0, np.float32), np.empty(0, np.float32), b"state"))
+    alive = replace(session, cache=Cache("0" * 64, array("f"), np.empty(0, np.float32), b"state"))
     for name in ("memory", "lmdb"):
         store = open_store(Settings(artifacts=artifacts, store=name, data_dir=tmp_path, max_states=1))
         assert store.kept() == Kept(sessions=0, states=0)

@@ -14,9 +14,9 @@ class TokenPosition:
 
     player = 0
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        """Start an empty sequence."""
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, written: Sequence[Notation]) -> None:
+        """Start an empty sequence of a vocabulary, whose moves were written once and for all."""
+        self._vocabulary, self._written = vocabulary, written
         self.ply = 0
 
     def find(self, move: str) -> int:
@@ -40,7 +40,7 @@ class TokenPosition:
 
     def notation(self, move_id: int) -> Notation:
         """Write the token as it stands in the vocabulary."""
-        return Notation(self._vocabulary.names[move_id])
+        return self._written[move_id]
 
     def copy(self) -> "TokenPosition":
         """Give a sequence that can be played on without changing this one."""
@@ -59,6 +59,7 @@ class TokenGame:
     def __init__(self, names: Iterable[str]) -> None:
         """Take the vocabulary's names in the order of their ids."""
         self.vocabulary = Vocabulary(tuple(names))
+        self._written = tuple(map(Notation, self.vocabulary.names))
 
     def seen(self, context: Sequence[int], player: int) -> list[int]:
         """Give nothing: there is no context."""
@@ -66,7 +67,7 @@ class TokenGame:
 
     def new_position(self) -> TokenPosition:
         """Give the empty sequence."""
-        return TokenPosition(self.vocabulary)
+        return TokenPosition(self.vocabulary, self._written)
 
     def describe(self) -> Mapping[str, Any]:
         """Give the name; the manifest carries the vocabulary."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +24,8 @@ class Cache:
 
     graph: str
     """SHA-256 of the graph, in hexadecimal."""
-    surprisal: npt.NDArray[np.float32]
-    """float32 [moves], −ln p of each move as it was predicted before it was played."""
+    surprisal: "array[float]"
+    """−ln p of each move as it was predicted before it was played, in float32; never changed."""
     next: npt.NDArray[np.float32]
     """float32, ln p of each move that may come, in the order in which the position gives them."""
     state: bytes = field(repr=False)
@@ -61,7 +62,7 @@ class Cache:
         state_at = next_at + 4 * candidates
         if state_at > len(record) or (log is not None and beginning != _beginning(log, plies)):
             return None
-        surprisal = np.frombuffer(record[_CACHE.size : next_at], np.float32)
+        surprisal = array("f", record[_CACHE.size : next_at])
         following = np.frombuffer(record[next_at:state_at], np.float32)
         return cls(graph.hex(), surprisal, following, record[state_at:])
 

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from model.games import Position
 from service import answers, schemas
 from service.distribution import Distribution
@@ -36,7 +33,7 @@ class View:
     ids: "array[int]"
     moves: list[str]
     """Canonical, one for each of ``ids``."""
-    surprisal: npt.NDArray[np.float32]
+    surprisal: "array[float]"
     position: Position
     """Where the moves lead; not to be played on."""
     following: Distribution
